@@ -1,0 +1,12 @@
+//! What there is one of: on Linux, one for each thread, so that tests can run side by side.
+
+/// Declares a value of which each thread has its own, to be used by its `with`.
+macro_rules! local {
+    ($(#[$meta:meta])* static $name:ident: $type:ty = $init:expr;) => {
+        ::std::thread_local! {
+            $(#[$meta])*
+            static $name: $type = $init;
+        }
+    };
+}
+pub(crate) use local;

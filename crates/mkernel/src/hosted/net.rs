@@ -1,0 +1,153 @@
+//! Network devices: descriptors that were open when the process started, one frame a read.
+
+use std::cell::RefCell;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::rc::Rc;
+
+use netdev::{Gone, Mac};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::{Errno, read, write};
+use solo5_abi::manifest::is_name;
+
+use super::local::local;
+use super::wait;
+
+/// MTU of a device whose MTU is not given: Ethernet's.
+const DEFAULT_MTU: u16 = 1500;
+
+local! {
+    static DEVICES: RefCell<Vec<Device>> = const { RefCell::new(Vec::new()) };
+}
+
+#[derive(Debug)]
+struct Device {
+    name: &'static str,
+    descriptor: Option<Rc<OwnedFd>>,
+    mac: Option<Mac>,
+    mtu: u16,
+}
+
+/// Attaches the image's devices as the options say: `--net:NAME=@FD`, with `--net-mac:NAME=MAC` and
+/// `--net-mtu:NAME=MTU`.
+pub(super) fn init(names: &'static [&'static str], options: &[String]) -> Result<(), String> {
+    let mut devices: Vec<_> = names
+        .iter()
+        .map(|&name| Device { name, descriptor: None, mac: None, mtu: DEFAULT_MTU })
+        .collect();
+    for option in options {
+        let malformed = || {
+            format!(
+                "malformed option '{option}': --net:NAME=@FD, --net-mac:NAME=MAC, --net-mtu:NAME=MTU"
+            )
+        };
+        let (key, value) = option.split_once('=').ok_or_else(malformed)?;
+        let (key, name) = key.split_once(':').filter(|(_, n)| is_name(n)).ok_or_else(malformed)?;
+        let device = devices.iter_mut().find(|device| device.name == name).ok_or_else(|| {
+            format!("no network device '{name}': this image has {}", names.join(", "))
+        })?;
+        match key {
+            "--net" => {
+                let number = value.strip_prefix('@').and_then(|n| n.parse().ok());
+                device.descriptor = Some(Rc::new(adopt(number.ok_or_else(malformed)?)?));
+            }
+            "--net-mac" => device.mac = Some(value.parse().map_err(|_| malformed())?),
+            "--net-mtu" => device.mtu = value.parse().map_err(|_| malformed())?,
+            _ => return Err(malformed()),
+        }
+    }
+    for (handle, device) in devices.iter_mut().enumerate() {
+        let Some(descriptor) = &device.descriptor else {
+            return Err(format!(
+                "network device '{name}' is not attached: start this image by `cargo mnet run \
+                 --platform hosted`, or give it an open TAP by --net:{name}=@FD",
+                name = device.name
+            ));
+        };
+        wait::add(descriptor.as_fd(), handle as u64);
+    }
+    DEVICES.with(|table| *table.borrow_mut() = devices);
+    Ok(())
+}
+
+fn adopt(number: i32) -> Result<OwnedFd, String> {
+    let failed = |errno: Errno| format!("descriptor {number} cannot be a network device: {errno}");
+    if number <= 2 {
+        return Err(failed(Errno::BADF));
+    }
+    // SAFETY: Whoever started the process left the descriptor open for this device, and nothing
+    // else in the process uses it; a number that is not open fails in the next line and is closed
+    // to no effect.
+    let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
+    let flags = fcntl_getfl(&descriptor).map_err(failed)?;
+    fcntl_setfl(&descriptor, flags | OFlags::NONBLOCK).map_err(failed)?;
+    Ok(descriptor)
+}
+
+/// Names of all network devices.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    DEVICES.with(|table| table.borrow().iter().map(|d| d.name).collect::<Vec<_>>()).into_iter()
+}
+
+/// The device of this name.
+pub(crate) fn open(name: &str) -> Option<Port> {
+    DEVICES.with(|table| {
+        let table = table.borrow();
+        let (handle, device) = table.iter().enumerate().find(|(_, d)| d.name == name)?;
+        let descriptor = Rc::clone(device.descriptor.as_ref()?);
+        let mac = device.mac.unwrap_or_else(random_mac);
+        Some(Port { handle, descriptor, mac, mtu: device.mtu })
+    })
+}
+
+/// A locally administered address.
+fn random_mac() -> Mac {
+    let mut mac = [0; 6];
+    crate::fill_random(&mut mac);
+    mac[0] = mac[0] & 0xfe | 0x02;
+    Mac(mac)
+}
+
+/// A device: its handle is what the epoll set calls it.
+#[derive(Debug)]
+pub(crate) struct Port {
+    handle: usize,
+    descriptor: Rc<OwnedFd>,
+    mac: Mac,
+    mtu: u16,
+}
+
+impl Port {
+    pub(crate) fn handle(&self) -> usize {
+        self.handle
+    }
+
+    pub(crate) fn mac(&self) -> Mac {
+        self.mac
+    }
+
+    pub(crate) fn mtu(&self) -> u16 {
+        self.mtu
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+
+    /// Reads a frame and says how long it is; `None` if there is none. What does not fit is lost.
+    pub(crate) fn read(&mut self, room: &mut [u8]) -> Result<Option<usize>, Gone> {
+        match read(self.descriptor(), room) {
+            Ok(length @ 1..) => Ok(Some(length)),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+            _ => Err(Gone),
+        }
+    }
+
+    /// Writes a frame; `false` if the host takes none now.
+    pub(crate) fn write(&mut self, frame: &[u8]) -> Result<bool, Gone> {
+        match write(self.descriptor(), frame) {
+            Ok(_) => Ok(true),
+            Err(Errno::AGAIN | Errno::INTR | Errno::NOBUFS) => Ok(false),
+            Err(_) => Err(Gone),
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! The command line.
+
+use core::cell::Cell;
+use core::ffi::CStr;
+
+use solo5_abi::EXIT_FAILURE;
+use solo5_abi::spt::BootInfo;
+
+use super::exit;
+use super::local::local;
+use crate::console;
+
+local! {
+    static CMDLINE: Cell<&'static str> = Cell::new("");
+}
+
+/// Finds the command line. One that is not UTF-8 ends the image.
+///
+/// # Safety
+/// `boot_info` is the tender's.
+pub(super) unsafe fn init(boot_info: &BootInfo) {
+    // SAFETY: Solo5's ABI: a string with a terminating zero, which stays as it is.
+    let cmdline: &'static CStr = unsafe { CStr::from_ptr(boot_info.cmdline as *const _) };
+    match cmdline.to_str() {
+        Ok(cmdline) => CMDLINE.with(|cell| cell.set(cmdline)),
+        Err(_) => {
+            console::print(format_args!("the arguments are not UTF-8"));
+            exit(EXIT_FAILURE)
+        }
+    }
+}
+
+/// The arguments: the tender joins them with spaces.
+pub(crate) fn all() -> impl Iterator<Item = &'static str> {
+    CMDLINE.with(Cell::get).split_ascii_whitespace()
+}

@@ -1,0 +1,87 @@
+//! Heap and stack: what is between the image and the end of memory.
+//!
+//! ```text
+//! kernel_end                      canary           mem_size
+//!     │ heap                         │ stack           │
+//!     ├─────────────────────────────▶┼◀────────────────┤
+//! ```
+
+use core::alloc::{GlobalAlloc, Layout};
+use core::cell::{Cell, RefCell};
+use core::ptr::{self, NonNull};
+
+use rlsf::Tlsf;
+use solo5_abi::spt::BootInfo;
+
+use super::local::{Local, local};
+
+/// The most that is kept for the stack, in bytes; an eighth of memory if that is less.
+const STACK_SIZE: u64 = 1 << 20;
+const CANARY: u64 = 0x6b63_6174_735f_6b6d;
+
+// Two levels of free lists, for blocks of up to 2^32 bytes.
+type Lists = Tlsf<'static, u32, u16, 28, 16>;
+
+#[global_allocator]
+static HEAP: Heap = Heap(Local::new(RefCell::new(Lists::new())));
+
+local! {
+    static STACK_END: Cell<*mut u64> = Cell::new(ptr::null_mut());
+}
+
+struct Heap(Local<RefCell<Lists>>);
+
+/// Divides memory into heap and stack.
+///
+/// # Safety
+/// `boot_info` is the tender's, nothing has been allocated, and this is called once.
+pub(super) unsafe fn init(boot_info: &BootInfo) {
+    let free = boot_info.mem_size.saturating_sub(boot_info.kernel_end);
+    let stack_end = (boot_info.mem_size - STACK_SIZE.min(free / 8)) & !0xfff;
+    let (start, end) = (boot_info.kernel_end as usize, stack_end as usize);
+    if let Some(start) = NonNull::new(start as *mut u8) {
+        let heap =
+            NonNull::slice_from_raw_parts(start, end.saturating_sub(start.as_ptr() as usize));
+        // SAFETY: Solo5's ABI: memory from kernel_end to mem_size is mapped and nobody's. The part
+        // above `stack_end` is the stack's; this part is the heap's from here on.
+        HEAP.0.with(|lists| unsafe { lists.borrow_mut().insert_free_block_ptr(heap) });
+    }
+    let canary = stack_end as *mut u64;
+    // SAFETY: The stack's lowest word: mapped, aligned, and nobody's so far.
+    unsafe { canary.write(CANARY) };
+    STACK_END.with(|cell| cell.set(canary));
+}
+
+/// Ends the image if its stack has grown into its heap.
+pub(crate) fn check_stack() {
+    // SAFETY: `init` has set it to an aligned and mapped word that only the stack writes to.
+    let canary = unsafe { STACK_END.with(Cell::get).read_volatile() };
+    assert!(canary == CANARY, "the stack has overflowed");
+}
+
+// SAFETY: Tlsf gives out blocks that fit their layouts and do not overlap, until they are given
+// back. The RefCell is free at each call: nothing is allocated while Tlsf works.
+unsafe impl GlobalAlloc for Heap {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let block = self.0.with(|lists| lists.borrow_mut().allocate(layout));
+        block.map_or(ptr::null_mut(), NonNull::as_ptr)
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        if let Some(block) = NonNull::new(block) {
+            // SAFETY: The caller's promise: it had the block from `alloc`, with this layout.
+            self.0.with(|lists| unsafe { lists.borrow_mut().deallocate(block, layout.align()) });
+        }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let (Some(block), Ok(layout)) =
+            (NonNull::new(block), Layout::from_size_align(size, layout.align()))
+        else {
+            return ptr::null_mut();
+        };
+        // SAFETY: The caller's promise: it had the block from `alloc`, with this alignment.
+        let block = self.0.with(|lists| unsafe { lists.borrow_mut().reallocate(block, layout) });
+        block.map_or(ptr::null_mut(), NonNull::as_ptr)
+    }
+}

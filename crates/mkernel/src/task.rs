@@ -1,0 +1,231 @@
+//! Tasks: futures that run by themselves.
+
+use alloc::rc::Rc;
+use core::cell::Cell;
+use core::fmt;
+use core::future::{self, Future};
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
+
+use crate::executor::{self, Task};
+
+/// Runs a future as a task of its own.
+///
+/// It runs also if the handle is dropped. The task need not be `Send`: it stays on this core.
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    let state = Rc::new(State {
+        output: Cell::new(None),
+        finished: Cell::new(false),
+        joiner: Cell::new(None),
+        task: Cell::new(None),
+    });
+    let end = End { state: Rc::clone(&state) };
+    let task = executor::spawn(async move {
+        let output = future.await;
+        end.state.output.set(Some(output));
+    });
+    state.task.set(Some(task));
+    JoinHandle { state }
+}
+
+/// Lets every other task that can run have its turn first.
+pub async fn yield_now() {
+    let mut yielded = false;
+    future::poll_fn(|cx| {
+        if yielded {
+            return Poll::Ready(());
+        }
+        yielded = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// What a task and its handle share.
+struct State<T> {
+    output: Cell<Option<T>>,
+    finished: Cell<bool>,
+    joiner: Cell<Option<Waker>>,
+    // There until the task has ended or the handle is dropped.
+    task: Cell<Option<Task>>,
+}
+
+/// Lives in the task's future: goes when the task ends, however it ends.
+struct End<T> {
+    state: Rc<State<T>>,
+}
+
+impl<T> Drop for End<T> {
+    fn drop(&mut self) {
+        if let Some(task) = self.state.task.take() {
+            task.detach();
+        }
+        self.state.finished.set(true);
+        if let Some(joiner) = self.state.joiner.take() {
+            joiner.wake();
+        }
+    }
+}
+
+/// A task's handle: await it for the task's output, or abort the task.
+///
+/// Dropping it lets the task run on.
+#[must_use = "dropping a handle lets the task run on: say so with `drop`"]
+pub struct JoinHandle<T> {
+    state: Rc<State<T>>,
+}
+
+impl<T> JoinHandle<T> {
+    /// Ends the task where it awaits now, and drops its future in the next round. Does nothing if
+    /// it has ended already.
+    pub fn abort(&self) {
+        // Dropping async-task's handle is what cancels a task.
+        drop(self.state.task.take());
+    }
+
+    /// Whether the task has ended: by itself, or aborted and dropped.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.state.finished.get()
+    }
+}
+
+impl<T> Future for JoinHandle<T> {
+    type Output = Result<T, Aborted>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.state.finished.get() {
+            return Poll::Ready(self.state.output.take().ok_or(Aborted));
+        }
+        self.state.joiner.set(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+}
+
+impl<T> Drop for JoinHandle<T> {
+    fn drop(&mut self) {
+        if let Some(task) = self.state.task.take() {
+            task.detach();
+        }
+    }
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle").field("finished", &self.is_finished()).finish()
+    }
+}
+
+/// The task was aborted before it had an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Aborted;
+
+impl fmt::Display for Aborted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the task was aborted")
+    }
+}
+
+impl core::error::Error for Aborted {}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+    use crate::{block_on, sleep, timeout};
+
+    #[test]
+    fn a_task_is_awaited_for_its_output() {
+        assert_eq!(block_on(async { spawn(async { 6 * 7 }).await }), Ok(42));
+    }
+
+    #[test]
+    fn a_task_runs_on_without_its_handle() {
+        let ran = Rc::new(Cell::new(false));
+        block_on({
+            let ran = ran.clone();
+            async move {
+                drop(spawn(async move {
+                    yield_now().await;
+                    ran.set(true);
+                }));
+                yield_now().await;
+                yield_now().await;
+            }
+        });
+        assert!(ran.get());
+    }
+
+    #[test]
+    fn an_aborted_task_is_dropped_and_says_so() {
+        block_on(async {
+            let held = Rc::new(());
+            let task = spawn({
+                let held = held.clone();
+                async move {
+                    future::pending::<()>().await;
+                    drop(held);
+                }
+            });
+            yield_now().await;
+            assert_eq!(Rc::strong_count(&held), 2);
+            task.abort();
+            assert_eq!(task.await, Err(Aborted));
+            assert_eq!(Rc::strong_count(&held), 1);
+        });
+    }
+
+    #[test]
+    fn abort_comes_too_late_for_a_task_that_has_ended() {
+        block_on(async {
+            let task = spawn(async { 1 });
+            yield_now().await;
+            assert!(task.is_finished());
+            task.abort();
+            assert_eq!(task.await, Ok(1));
+        });
+    }
+
+    #[test]
+    fn a_busy_task_does_not_keep_others_or_timers_from_running() {
+        block_on(async {
+            let busy = spawn(async {
+                loop {
+                    yield_now().await;
+                }
+            });
+            let slept = timeout(Duration::from_secs(60), sleep(Duration::from_millis(2))).await;
+            assert_eq!(slept, Ok(()));
+            busy.abort();
+        });
+    }
+
+    #[test]
+    fn a_task_is_woken_from_another_thread() {
+        block_on(async {
+            let (sender, receiver) = std::sync::mpsc::channel::<Waker>();
+            let thread = std::thread::spawn(move || {
+                let waker = receiver.recv().unwrap();
+                std::thread::sleep(Duration::from_millis(5));
+                waker.wake();
+            });
+            let mut polls = 0;
+            future::poll_fn(|cx| {
+                polls += 1;
+                if polls == 2 {
+                    return Poll::Ready(());
+                }
+                sender.send(cx.waker().clone()).unwrap();
+                Poll::Pending
+            })
+            .await;
+            thread.join().unwrap();
+        });
+    }
+}
