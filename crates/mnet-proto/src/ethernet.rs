@@ -1,0 +1,69 @@
+//! Frames in and out.
+
+use alloc::collections::VecDeque;
+
+use netdev::{Checksums, Device, Mac, Packet, Pool};
+
+use crate::stats::{Drop, Stats};
+use crate::wire::ethernet::{HEADER_LEN, Header};
+
+/// The link to which the device is plugged.
+pub(crate) struct Link {
+    pub(crate) mac: Mac,
+    pub(crate) mtu: u16,
+    pub(crate) checksums: Checksums,
+    pub(crate) pool: Pool,
+    outgoing: VecDeque<Packet>,
+}
+
+impl Link {
+    pub(crate) fn new(device: &impl Device, pool: Pool) -> Self {
+        Self {
+            mac: device.mac(),
+            mtu: device.mtu(),
+            checksums: device.checksums(),
+            pool,
+            outgoing: VecDeque::new(),
+        }
+    }
+
+    /// Checks a frame's header and takes it off. Returns what is in the frame, and whether it came
+    /// to us alone.
+    #[inline]
+    pub(crate) fn receive(&self, packet: &mut Packet, stats: &mut Stats) -> Option<(u16, bool)> {
+        let Some(header) = Header::parse(packet.bytes()) else {
+            stats.dropped.count(Drop::EthernetMalformed);
+            return None;
+        };
+        let (to, from) = (Mac(header.destination), Mac(header.source));
+        // A card may hear more than is meant for it.
+        if (to != self.mac && !to.is_group()) || from.is_group() {
+            stats.dropped.count(Drop::EthernetAddress);
+            return None;
+        }
+        let ethertype = header.ethertype.get();
+        packet.trim_front(HEADER_LEN);
+        Some((ethertype, to == self.mac))
+    }
+
+    /// Frames a packet and queues it for the device.
+    #[inline]
+    pub(crate) fn send(&mut self, mut packet: Packet, to: Mac, ethertype: u16, stats: &mut Stats) {
+        if Header::emit(&mut packet, to, self.mac, ethertype) {
+            stats.frames_sent += 1;
+            self.outgoing.push_back(packet);
+        } else {
+            stats.dropped.count(Drop::NoPacket);
+        }
+    }
+
+    /// The frames that wait for the device, in order.
+    pub(crate) fn outgoing(&mut self) -> &mut VecDeque<Packet> {
+        &mut self.outgoing
+    }
+
+    /// How many frames wait for the device.
+    pub(crate) fn outgoing_len(&self) -> usize {
+        self.outgoing.len()
+    }
+}

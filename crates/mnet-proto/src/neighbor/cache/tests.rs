@@ -1,0 +1,216 @@
+use core::net::Ipv4Addr;
+
+use netdev::Pool;
+
+use super::*;
+
+const START: Instant = Instant::from_nanos(1_000_000_000_000);
+const MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
+const OTHER: Mac = Mac([2, 0, 0, 0, 0, 2]);
+
+fn host(number: u32) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + number))
+}
+
+fn after(seconds: f64) -> Instant {
+    START + Duration::from_secs_f64(seconds)
+}
+
+/// A cache, and what it asked for.
+struct Scene {
+    cache: Cache,
+    pool: Pool,
+    solicited: Vec<(IpAddr, Option<Mac>)>,
+    // The first byte of each packet sent, and to whom.
+    sent: Vec<(u8, Mac)>,
+    dropped: Vec<Drop>,
+}
+
+impl Scene {
+    fn new(change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::new("10.0.0.2/8".parse().unwrap());
+        change(&mut config);
+        Self {
+            cache: Cache::new(&config, [1, 2, 3]),
+            pool: Pool::new(64, 200),
+            solicited: Vec::new(),
+            sent: Vec::new(),
+            dropped: Vec::new(),
+        }
+    }
+
+    fn run(&mut self, f: impl FnOnce(&mut Cache, &mut dyn FnMut(Action))) {
+        let Self { cache, solicited, sent, dropped, .. } = self;
+        f(cache, &mut |action| match action {
+            Action::Solicit(address, mac) => solicited.push((address, mac)),
+            Action::Send(packet, mac) => sent.push((packet.bytes()[0], mac)),
+            Action::Count(reason) => dropped.push(reason),
+        });
+    }
+
+    fn wait(&mut self, now: Instant, address: IpAddr, mark: u8) {
+        let mut packet = self.pool.take().unwrap();
+        packet.append(1).unwrap()[0] = mark;
+        self.run(|cache, mut act| cache.wait(now, address, packet, &mut act));
+    }
+
+    fn learn(&mut self, now: Instant, address: IpAddr, mac: Mac, evidence: Evidence) {
+        self.run(|cache, mut act| cache.learn(now, address, mac, evidence, &mut act));
+    }
+
+    fn timeout(&mut self, now: Instant) {
+        self.run(|cache, mut act| cache.handle_timeout(now, &mut act));
+    }
+
+    /// Lets time pass from timer to timer until `end`.
+    fn drive(&mut self, end: Instant) {
+        while let Some(next) = self.cache.poll_timeout().filter(|&next| next <= end) {
+            self.timeout(next);
+        }
+    }
+
+    /// A neighbour that has answered at `now`.
+    fn resolve(&mut self, now: Instant, address: IpAddr) {
+        self.wait(now, address, 0);
+        self.learn(now, address, MAC, Evidence::Answer);
+        self.sent.clear();
+        self.solicited.clear();
+    }
+}
+
+#[test]
+fn a_neighbour_is_asked_three_times_and_then_given_up() {
+    let mut scene = Scene::new(|_| ());
+    assert_eq!(scene.cache.lookup(START, host(1)), Lookup::Unresolved);
+    scene.wait(START, host(1), 1);
+    scene.wait(START, host(1), 2);
+    assert_eq!(scene.solicited, [(host(1), None)]);
+    scene.drive(after(2.9));
+    assert_eq!(scene.solicited, [(host(1), None); 3]);
+    assert_eq!(scene.dropped, []);
+
+    scene.drive(after(3.0));
+    assert_eq!(scene.dropped, [Drop::NeighborUnreachable; 2]);
+    assert_eq!(scene.cache.lookup(after(3.5), host(1)), Lookup::Failed);
+    assert_eq!(scene.cache.lookup(after(4.0), host(1)), Lookup::Unresolved);
+    scene.drive(after(10.0));
+    assert!(scene.cache.entries.is_empty());
+    assert_eq!(scene.cache.poll_timeout(), None);
+    assert_eq!((scene.solicited.len(), scene.pool.available()), (3, 64));
+}
+
+#[test]
+fn what_waited_is_sent_in_order_when_the_neighbour_answers() {
+    let mut scene = Scene::new(|_| ());
+    (1..=3).for_each(|mark| scene.wait(START, host(1), mark));
+    scene.wait(START, host(2), 9);
+    scene.learn(after(0.5), host(1), MAC, Evidence::Answer);
+    assert_eq!(scene.sent, [(1, MAC), (2, MAC), (3, MAC)]);
+    assert_eq!(scene.cache.lookup(after(0.5), host(1)), Lookup::Found(MAC));
+    assert_eq!(scene.cache.lookup(after(0.5), host(2)), Lookup::Unresolved);
+}
+
+#[test]
+fn each_neighbour_has_its_own_queue_of_which_the_oldest_goes() {
+    let mut scene = Scene::new(|_| ());
+    scene.wait(START, host(2), 100);
+    (1..=10).for_each(|mark| scene.wait(START, host(1), mark));
+    assert_eq!(scene.dropped, [Drop::NeighborQueueFull; 2]);
+    scene.learn(START, host(1), MAC, Evidence::Answer);
+    assert_eq!(
+        scene.sent.iter().map(|&(mark, _)| mark).collect::<Vec<_>>(),
+        [3, 4, 5, 6, 7, 8, 9, 10]
+    );
+    scene.sent.clear();
+    scene.learn(START, host(2), MAC, Evidence::Answer);
+    assert_eq!(scene.sent, [(100, MAC)]);
+}
+
+#[test]
+fn all_queues_together_are_bounded() {
+    let mut scene = Scene::new(|config| config.neighbor_queues = 10);
+    (0..20).for_each(|number| scene.wait(START, host(number), 1));
+    assert_eq!(scene.dropped, [Drop::NeighborQueueFull; 10]);
+    assert_eq!(scene.pool.available(), 64 - 10);
+    scene.drive(after(5.0));
+    assert_eq!((scene.pool.available(), scene.cache.queued), (64, 0));
+}
+
+#[test]
+fn a_flood_of_neighbours_never_puts_out_those_in_use() {
+    let mut scene = Scene::new(|config| config.neighbors = 16);
+    (0..15).for_each(|number| scene.resolve(START, host(number)));
+    for number in 100..1_000 {
+        scene.wait(after(1.0), host(number), 1);
+        scene.learn(after(1.0), host(number + 1_000), OTHER, Evidence::Overheard);
+    }
+    assert_eq!(scene.cache.entries.len(), 16);
+    for number in 0..15 {
+        assert_eq!(scene.cache.lookup(after(1.0), host(number)), Lookup::Found(MAC));
+    }
+    // Requests are believed, but the cache is full of neighbours in use by then.
+    scene.resolve(after(1.0), host(15));
+    scene.learn(after(1.0), host(16), OTHER, Evidence::Request);
+    scene.wait(after(1.0), host(17), 1);
+    assert_eq!(scene.dropped.last(), Some(&Drop::NeighborCacheFull));
+    assert_eq!(scene.cache.lookup(after(1.0), host(15)), Lookup::Found(MAC));
+}
+
+#[test]
+fn in_a_full_cache_the_least_recently_used_goes() {
+    let mut scene = Scene::new(|config| config.neighbors = 4);
+    (0..4).for_each(|number| scene.resolve(after(f64::from(number)), host(number)));
+    scene.cache.lookup(after(10.0), host(0));
+    scene.resolve(after(41.5), host(9));
+    let known: Vec<_> = (0..10).filter(|&n| scene.cache.entries.contains_key(&host(n))).collect();
+    assert_eq!(known, [0, 2, 3, 9]);
+}
+
+#[test]
+fn an_answer_is_believed_for_a_while_and_then_asked_for_again_by_unicast() {
+    let mut scene = Scene::new(|_| ());
+    scene.resolve(START, host(1));
+    scene.drive(after(14.9));
+    assert!(matches!(scene.cache.entries[&host(1)].state, State::Reachable { .. }));
+    scene.drive(after(45.1));
+    assert_eq!(scene.cache.entries[&host(1)].state, State::Stale);
+    assert_eq!(scene.cache.poll_timeout(), None);
+
+    // Used, it is asked after five seconds; an answer makes it reachable again.
+    assert_eq!(scene.cache.lookup(after(50.0), host(1)), Lookup::Found(MAC));
+    scene.drive(after(54.9));
+    assert_eq!(scene.solicited, []);
+    scene.drive(after(55.0));
+    assert_eq!(scene.solicited, [(host(1), Some(MAC))]);
+    scene.learn(after(55.1), host(1), MAC, Evidence::Answer);
+    assert!(matches!(scene.cache.entries[&host(1)].state, State::Reachable { .. }));
+
+    // Without an answer it is forgotten after three requests.
+    scene.solicited.clear();
+    scene.drive(after(110.0));
+    scene.cache.lookup(after(110.0), host(1));
+    scene.drive(after(120.0));
+    assert_eq!(scene.solicited, [(host(1), Some(MAC)); 3]);
+    assert_eq!(scene.cache.lookup(after(120.0), host(1)), Lookup::Unresolved);
+}
+
+#[test]
+fn nobody_is_believed_who_was_not_asked() {
+    let mut scene = Scene::new(|_| ());
+    scene.learn(START, host(1), MAC, Evidence::Answer);
+    scene.learn(START, host(2), MAC, Evidence::Overheard);
+    assert!(scene.cache.entries.is_empty());
+    scene.learn(START, host(3), MAC, Evidence::Request);
+    assert_eq!(scene.cache.lookup(START, host(3)), Lookup::Found(MAC));
+}
+
+#[test]
+fn a_changed_address_is_used_at_once_and_asked_about() {
+    let mut scene = Scene::new(|_| ());
+    scene.resolve(START, host(1));
+    scene.learn(after(1.0), host(1), OTHER, Evidence::Overheard);
+    assert_eq!(scene.cache.entries[&host(1)].state, State::Stale);
+    assert_eq!(scene.cache.lookup(after(1.0), host(1)), Lookup::Found(OTHER));
+    scene.drive(after(6.0));
+    assert_eq!(scene.solicited, [(host(1), Some(OTHER))]);
+}

@@ -1,0 +1,7 @@
+//! Neighbours: the link-layer addresses of those on the link, how they are learnt, and when they
+//! are no longer believed.
+
+pub(crate) mod arp;
+mod cache;
+
+pub(crate) use self::cache::{Action, Cache, Evidence, Lookup};

@@ -1,0 +1,261 @@
+//! UDP: ports, sockets, and the datagrams in between (RFC 768, RFC 1122 §4.1).
+
+mod ports;
+mod socket;
+
+use alloc::collections::VecDeque;
+use core::fmt;
+use core::net::{IpAddr, SocketAddr};
+
+use chacha20::ChaCha20Rng;
+use netdev::{Instant, Packet};
+use slab::Slab;
+
+use self::ports::Ports;
+use self::socket::Socket;
+pub use self::socket::{Datagram, SocketStats};
+use crate::config::Config;
+use crate::ip::{Metadata, Network, SendError};
+use crate::stats::{Drop, Stats};
+use crate::wire::udp::{HEADER_LEN, Header};
+use crate::wire::{Checksum, ipv4};
+
+/// A socket of [`Udp`]: valid until it is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SocketId(pub(crate) u16);
+
+/// UDP over any [`Network`].
+pub struct Udp {
+    sockets: Slab<Socket>,
+    ports: Ports,
+    // Sockets whose queues were empty and no longer are.
+    readable: VecDeque<SocketId>,
+    max_datagrams: usize,
+    max_bytes: usize,
+}
+
+/// Why a received datagram went to no socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It was dropped, and counted.
+    Dropped,
+    /// Nobody listens on its port: its sender is to be told.
+    PortUnreachable,
+}
+
+impl Udp {
+    /// UDP without sockets.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        Self {
+            sockets: Slab::new(),
+            ports: Ports::new(config.ephemeral_ports.clone()),
+            readable: VecDeque::new(),
+            max_datagrams: config.receive_queue,
+            max_bytes: config.receive_queue_bytes,
+        }
+    }
+
+    /// Makes a socket that receives what is sent to `port`, and to `address` if one is given. Port
+    /// 0 picks an ephemeral one.
+    ///
+    /// # Errors
+    /// [`BindError`], which says why not.
+    pub fn bind(
+        &mut self,
+        network: &impl Network,
+        random: &mut ChaCha20Rng,
+        address: Option<IpAddr>,
+        port: u16,
+    ) -> Result<SocketId, BindError> {
+        if let Some(address) = address.filter(|&address| !network.is_local(address)) {
+            return Err(BindError::AddressNotLocal(address));
+        }
+        let port = match port {
+            0 => self.ports.ephemeral(random).ok_or(BindError::NoFreePort)?,
+            port if self.ports.get(port).is_some() => return Err(BindError::PortInUse(port)),
+            port => port,
+        };
+        let entry = self.sockets.vacant_entry();
+        // Each socket has a port of its own, so there are never more than 65,535 of them.
+        let id = SocketId(entry.key() as u16);
+        entry.insert(Socket::new(address, port));
+        self.ports.set(port, Some(id));
+        Ok(id)
+    }
+
+    /// Closes a socket; what is in its queue is dropped, and its port is free again.
+    pub fn close(&mut self, id: SocketId) {
+        if let Some(socket) = self.sockets.try_remove(id.0.into()) {
+            self.ports.set(socket.port, None);
+            self.readable.retain(|&readable| readable != id);
+        }
+    }
+
+    /// The socket that is bound to `port`, if there is one.
+    #[must_use]
+    pub fn socket_on(&self, port: u16) -> Option<SocketId> {
+        self.ports.get(port)
+    }
+
+    /// The address and port that a socket is bound to. The address is `None` if it is any of the
+    /// host's. `None` for a socket that is closed.
+    #[must_use]
+    pub fn local(&self, id: SocketId) -> Option<(Option<IpAddr>, u16)> {
+        self.sockets.get(id.0.into()).map(|socket| (socket.address, socket.port))
+    }
+
+    /// Takes the oldest datagram off a socket's queue.
+    #[inline]
+    pub fn receive(&mut self, id: SocketId) -> Option<Datagram> {
+        self.sockets.get_mut(id.0.into())?.pop()
+    }
+
+    /// A socket's counters; `None` if it is closed.
+    #[must_use]
+    pub fn stats(&self, id: SocketId) -> Option<SocketStats> {
+        self.sockets.get(id.0.into()).map(|socket| socket.stats)
+    }
+
+    /// The next socket that has something to read, and had nothing before. `None` until
+    /// [`Udp::handle_datagram`] is called again.
+    #[inline]
+    pub fn poll_readable(&mut self) -> Option<SocketId> {
+        self.readable.pop_front()
+    }
+
+    /// Takes a datagram that IP has received: the packet's window is what IP carried.
+    ///
+    /// # Errors
+    /// Gives the packet back as it was if it went to no socket.
+    #[inline]
+    pub fn handle_datagram(
+        &mut self,
+        metadata: &Metadata,
+        mut packet: Packet,
+        stats: &mut Stats,
+    ) -> Result<(), (Refused, Packet)> {
+        let (header, payload_len) = match check(metadata, packet.bytes()) {
+            Ok(checked) => checked,
+            Err(reason) => {
+                stats.dropped.count(reason);
+                return Err((Refused::Dropped, packet));
+            }
+        };
+        let (from, to) = (header.source.get(), header.destination.get());
+        let socket =
+            self.ports.get(to).and_then(|id| Some((id, self.sockets.get_mut(id.0.into())?)));
+        let Some((id, socket)) = socket.filter(|(_, socket)| socket.accepts(metadata)) else {
+            stats.dropped.count(Drop::UdpNoSocket);
+            return Err((Refused::PortUnreachable, packet));
+        };
+        if metadata.broadcast {
+            stats.dropped.count(Drop::UdpBroadcast);
+            return Err((Refused::Dropped, packet));
+        }
+        if !socket.has_room(payload_len, self.max_datagrams, self.max_bytes) {
+            socket.count_drop();
+            stats.dropped.count(Drop::UdpQueueFull);
+            return Err((Refused::Dropped, packet));
+        }
+        packet.trim_front(HEADER_LEN);
+        packet.truncate(payload_len);
+        if socket.push(metadata, from, packet) {
+            self.readable.push_back(id);
+        }
+        stats.udp_received += 1;
+        Ok(())
+    }
+
+    /// Sends the packet's window as the payload of one datagram, from a socket or, without one,
+    /// from a random port that nobody uses (RFC 6056 §3.3.1), and from the address `source` if one
+    /// is given.
+    ///
+    /// # Errors
+    /// [`SendError`] if it is known that it will not arrive.
+    #[expect(clippy::too_many_arguments, reason = "who, from where, to where, what, by what")]
+    #[inline]
+    pub fn send(
+        &mut self,
+        network: &mut impl Network,
+        random: &mut ChaCha20Rng,
+        now: Instant,
+        socket: Option<SocketId>,
+        source: Option<IpAddr>,
+        destination: SocketAddr,
+        mut packet: Packet,
+    ) -> Result<(), SendError> {
+        if destination.port() == 0 {
+            return Err(SendError::PortZero);
+        }
+        let bound = socket.and_then(|id| self.sockets.get(id.0.into()));
+        let route = network.route(destination.ip(), source.or(bound.and_then(|s| s.address)))?;
+        let longest = usize::from(route.mtu - route.header_len) - HEADER_LEN;
+        if packet.len() > longest {
+            return Err(SendError::PacketTooBig { mtu: route.mtu });
+        }
+        let port = match bound {
+            Some(socket) => socket.port,
+            None => self.ports.ephemeral(random).ok_or(SendError::NoFreePort)?,
+        };
+        let pseudo = network
+            .wants_udp_checksum()
+            .then_some(|length| pseudo_header(route.source, route.destination, length));
+        if !Header::emit(&mut packet, port, destination.port(), pseudo) {
+            return Err(SendError::NoBuffer);
+        }
+        network.send(now, &route, ipv4::UDP, packet)
+    }
+}
+
+/// Checks a datagram: its header, and the length of its payload. What IP carried behind the
+/// datagram is nothing of UDP's.
+#[inline]
+fn check<'a>(metadata: &Metadata, datagram: &'a [u8]) -> Result<(&'a Header, usize), Drop> {
+    let header = Header::parse(datagram).ok_or(Drop::UdpMalformed)?;
+    if header.destination == 0 {
+        return Err(Drop::UdpMalformed);
+    }
+    if header.has_checksum() && !metadata.udp_verified {
+        let length = header.len();
+        let pseudo = pseudo_header(metadata.source, metadata.destination, length as u16);
+        if !pseudo.add(&datagram[..length]).is_valid() {
+            return Err(Drop::UdpChecksum);
+        }
+    }
+    Ok((header, header.len() - HEADER_LEN))
+}
+
+#[inline]
+fn pseudo_header(source: IpAddr, destination: IpAddr, length: u16) -> Checksum {
+    match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            ipv4::pseudo_header(source, destination, ipv4::UDP, length)
+        }
+        _ => Checksum::new(),
+    }
+}
+
+/// Why a socket cannot be bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BindError {
+    /// Another socket is bound to the port.
+    PortInUse(u16),
+    /// The address is not one of the host's.
+    AddressNotLocal(IpAddr),
+    /// Every ephemeral port is in use.
+    NoFreePort,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PortInUse(port) => write!(f, "UDP port {port} is in use"),
+            Self::AddressNotLocal(address) => write!(f, "{address} is not this host's address"),
+            Self::NoFreePort => f.write_str("no ephemeral port is free"),
+        }
+    }
+}
+
+impl core::error::Error for BindError {}

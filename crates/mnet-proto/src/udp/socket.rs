@@ -1,0 +1,96 @@
+use alloc::collections::VecDeque;
+use core::net::{IpAddr, SocketAddr};
+
+use netdev::{Instant, Packet};
+
+use crate::ip::Metadata;
+
+/// A bound port, and what has come for it.
+pub(super) struct Socket {
+    pub(super) address: Option<IpAddr>,
+    pub(super) port: u16,
+    pub(super) stats: SocketStats,
+    queue: VecDeque<Datagram>,
+    bytes: usize,
+    // Dropped since the newest datagram in the queue.
+    dropped: u32,
+}
+
+/// A datagram that has come, its payload still in the packet that the device filled.
+#[derive(Debug)]
+pub struct Datagram {
+    /// Its payload is the packet's window; the headers before it have been spent.
+    pub packet: Packet,
+    /// Who sent it.
+    pub remote: SocketAddr,
+    /// To which of the host's addresses and ports it was sent.
+    pub local: SocketAddr,
+    /// What was left of its TTL or hop limit.
+    pub hop_limit: u8,
+    /// DSCP (upper six bits) and ECN (lower two).
+    pub traffic_class: u8,
+    /// When it came.
+    pub arrived: Instant,
+    /// How many datagrams for the socket were dropped between the one before and this.
+    pub dropped_before: u32,
+}
+
+/// Counters of a socket. None ever goes back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SocketStats {
+    /// Datagrams put into the queue.
+    pub received: u64,
+    /// Datagrams dropped as the queue was full.
+    pub dropped: u64,
+}
+
+impl Socket {
+    pub(super) fn new(address: Option<IpAddr>, port: u16) -> Self {
+        let stats = SocketStats::default();
+        Self { address, port, stats, queue: VecDeque::new(), bytes: 0, dropped: 0 }
+    }
+
+    /// Whether it is bound to the address that a datagram was sent to.
+    #[inline]
+    pub(super) fn accepts(&self, metadata: &Metadata) -> bool {
+        self.address.is_none_or(|address| address == metadata.destination)
+    }
+
+    /// Whether there is room for one more datagram. One finds room in an empty queue, however long
+    /// it is.
+    #[inline]
+    pub(super) fn has_room(&self, length: usize, datagrams: usize, bytes: usize) -> bool {
+        self.queue.len() < datagrams && (self.queue.is_empty() || self.bytes + length <= bytes)
+    }
+
+    pub(super) fn count_drop(&mut self) {
+        self.stats.dropped += 1;
+        self.dropped = self.dropped.saturating_add(1);
+    }
+
+    /// Queues a datagram from `port` of its sender; `true` if the queue was empty.
+    #[inline]
+    pub(super) fn push(&mut self, metadata: &Metadata, port: u16, packet: Packet) -> bool {
+        let was_empty = self.queue.is_empty();
+        self.bytes += packet.len();
+        self.stats.received += 1;
+        self.queue.push_back(Datagram {
+            packet,
+            remote: SocketAddr::new(metadata.source, port),
+            local: SocketAddr::new(metadata.destination, self.port),
+            hop_limit: metadata.hop_limit,
+            traffic_class: metadata.traffic_class,
+            arrived: metadata.arrived,
+            dropped_before: core::mem::take(&mut self.dropped),
+        });
+        was_empty
+    }
+
+    #[inline]
+    pub(super) fn pop(&mut self) -> Option<Datagram> {
+        let datagram = self.queue.pop_front()?;
+        self.bytes -= datagram.packet.len();
+        Some(datagram)
+    }
+}

@@ -1,0 +1,219 @@
+//! IPv4 (RFC 791).
+
+use core::net::Ipv4Addr;
+
+use netdev::Packet;
+use zerocopy::byteorder::big_endian::U16;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::Checksum;
+
+/// Length in bytes of a header without options.
+pub const HEADER_LEN: usize = 20;
+/// The smallest MTU that a link may have (RFC 791 §3.2).
+pub const MIN_MTU: u16 = 68;
+
+/// Protocol number of ICMP.
+pub const ICMP: u8 = 1;
+/// Protocol number of UDP.
+pub const UDP: u8 = 17;
+
+const DONT_FRAGMENT: u16 = 0x4000;
+const MORE_FRAGMENTS: u16 = 0x2000;
+const FRAGMENT_OFFSET: u16 = 0x1fff;
+
+/// The header, without its options.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Header {
+    version_ihl: u8,
+    /// DSCP in the upper six bits (RFC 2474), ECN in the lower two (RFC 3168).
+    pub traffic_class: u8,
+    total_length: U16,
+    /// Identification of the datagram that a fragment is of.
+    pub identification: U16,
+    fragment: U16,
+    /// Time to live.
+    pub hop_limit: u8,
+    /// What is in it.
+    pub protocol: u8,
+    checksum: [u8; 2],
+    source: [u8; 4],
+    destination: [u8; 4],
+}
+
+/// What is wrong with a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Malformed {
+    /// The bytes end before the header does.
+    Truncated,
+    /// It is not of version 4.
+    Version,
+    /// Its lengths contradict each other, or the bytes there are.
+    Length,
+}
+
+impl Header {
+    /// The header at the front of a datagram, if its version and lengths are right. The checksum is
+    /// yet to be looked at.
+    ///
+    /// # Errors
+    /// What is wrong.
+    #[inline]
+    pub fn parse(datagram: &[u8]) -> Result<&Self, Malformed> {
+        let (header, _) = Self::ref_from_prefix(datagram).map_err(|_| Malformed::Truncated)?;
+        if header.version_ihl >> 4 != 4 {
+            return Err(Malformed::Version);
+        }
+        let (header_len, total_len) = (header.header_len(), header.total_len());
+        if header_len < HEADER_LEN || total_len < header_len || total_len > datagram.len() {
+            return Err(Malformed::Length);
+        }
+        Ok(header)
+    }
+
+    /// Writes a header in front of `packet`, which holds what is to be sent: an unfragmented
+    /// datagram that nobody may fragment. Its identification is then without a meaning, and zero
+    /// (RFC 6864 §4.1). Without `checksum` the device fills that in.
+    ///
+    /// `false` if there is no headroom, or the datagram is longer than 65,535 bytes.
+    #[must_use]
+    #[inline]
+    pub fn emit(packet: &mut Packet, fields: &Fields, checksum: bool) -> bool {
+        let Ok(total_length) = u16::try_from(packet.len() + HEADER_LEN) else { return false };
+        let mut header = Self {
+            version_ihl: 0x45,
+            traffic_class: fields.traffic_class,
+            total_length: U16::new(total_length),
+            identification: U16::ZERO,
+            fragment: U16::new(DONT_FRAGMENT),
+            hop_limit: fields.hop_limit,
+            protocol: fields.protocol,
+            checksum: [0; 2],
+            source: fields.source.octets(),
+            destination: fields.destination.octets(),
+        };
+        if checksum {
+            header.checksum = Checksum::new().add(header.as_bytes()).finish();
+        }
+        packet.prepend(HEADER_LEN).is_some_and(|bytes| header.write_to(bytes).is_ok())
+    }
+
+    /// Length of the header with its options, in bytes: 20 to 60 in one that was parsed.
+    #[must_use]
+    #[inline]
+    pub fn header_len(&self) -> usize {
+        usize::from(self.version_ihl & 0x0f) * 4
+    }
+
+    /// Length of the datagram, header included, in bytes.
+    #[must_use]
+    #[inline]
+    pub fn total_len(&self) -> usize {
+        self.total_length.get().into()
+    }
+
+    /// Whether this is a part of a datagram.
+    #[must_use]
+    #[inline]
+    pub fn is_fragment(&self) -> bool {
+        self.fragment.get() & (MORE_FRAGMENTS | FRAGMENT_OFFSET) != 0
+    }
+
+    /// Who sent it.
+    #[must_use]
+    #[inline]
+    pub fn source(&self) -> Ipv4Addr {
+        self.source.into()
+    }
+
+    /// To whom it goes.
+    #[must_use]
+    #[inline]
+    pub fn destination(&self) -> Ipv4Addr {
+        self.destination.into()
+    }
+}
+
+/// What a header says that [`Header::emit`] cannot know.
+#[derive(Clone, Copy, Debug)]
+pub struct Fields {
+    /// Who sends it.
+    pub source: Ipv4Addr,
+    /// To whom it goes.
+    pub destination: Ipv4Addr,
+    /// What is in it.
+    pub protocol: u8,
+    /// Time to live.
+    pub hop_limit: u8,
+    /// DSCP and ECN.
+    pub traffic_class: u8,
+}
+
+/// Whether the header of a datagram that was parsed has the right checksum.
+#[must_use]
+#[inline]
+pub fn checksum_is_valid(datagram: &[u8], header_len: usize) -> bool {
+    datagram.get(..header_len).is_some_and(|header| Checksum::new().add(header).is_valid())
+}
+
+/// The sum of the pseudo-header that UDP checks (RFC 768).
+#[must_use]
+#[inline]
+pub fn pseudo_header(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, len: u16) -> Checksum {
+    Checksum::new()
+        .add(&source.octets())
+        .add(&destination.octets())
+        .add_u16(protocol.into())
+        .add_u16(len)
+}
+
+#[cfg(test)]
+mod tests {
+    use netdev::Pool;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_emitted_is_what_is_parsed_here_and_by_etherparse(
+            source: [u8; 4], destination: [u8; 4], protocol: u8, hop_limit: u8, traffic_class: u8,
+            payload in proptest::collection::vec(any::<u8>(), 0..100),
+        ) {
+            let (source, destination) = (source.into(), destination.into());
+            let fields = Fields { source, destination, protocol, hop_limit, traffic_class };
+            let mut packet = Pool::new(1, 300).take().unwrap();
+            packet.append(payload.len()).unwrap().copy_from_slice(&payload);
+            prop_assert!(Header::emit(&mut packet, &fields, true));
+
+            let header = Header::parse(packet.bytes()).unwrap();
+            prop_assert_eq!((header.source(), header.destination()), (source, destination));
+            prop_assert_eq!(header.header_len(), HEADER_LEN);
+            prop_assert_eq!(header.total_len(), HEADER_LEN + payload.len());
+            prop_assert!(!header.is_fragment());
+            prop_assert!(checksum_is_valid(packet.bytes(), HEADER_LEN));
+
+            let (theirs, rest) = etherparse::Ipv4Header::from_slice(packet.bytes()).unwrap();
+            prop_assert_eq!(theirs.calc_header_checksum(), theirs.header_checksum);
+            prop_assert_eq!((theirs.source, theirs.destination), (source.octets(), destination.octets()));
+            prop_assert_eq!((theirs.protocol.0, theirs.time_to_live), (protocol, hop_limit));
+            prop_assert_eq!(theirs.dscp.value() << 2 | theirs.ecn.value(), traffic_class);
+            prop_assert!(theirs.dont_fragment && !theirs.is_fragmenting_payload());
+            prop_assert_eq!(rest, &payload[..]);
+        }
+
+        #[test]
+        fn smoltcp_accepts_the_same_headers(
+            mut bytes in proptest::collection::vec(any::<u8>(), 0..80), mend: bool,
+        ) {
+            if mend && bytes.len() > 3 {
+                bytes[0] = 0x40 | bytes[0] & 0x0f;
+                bytes[2] = 0;
+            }
+            let theirs = smoltcp::wire::Ipv4Packet::new_checked(&bytes[..])
+                .is_ok_and(|packet| packet.version() == 4 && packet.header_len() >= 20);
+            prop_assert_eq!(Header::parse(&bytes).is_ok(), theirs);
+        }
+    }
+}
