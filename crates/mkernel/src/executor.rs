@@ -8,9 +8,9 @@
 //!             └── waiting ◀──┘      for a timer, a device, another task
 //! ```
 //!
-//! A round: every task that was in the queue when the round began is polled once; timers whose time
-//! has come fire; devices are looked at, and if nothing can run, the host is asked to wait for them
-//! or for the next timer.
+//! A round: the clock is read, and timers whose time has come fire; every task that is in the queue
+//! then is polled once; devices are looked at and, if nothing can run, waited for, or else the next
+//! timer.
 
 use alloc::rc::Rc;
 use core::cell::Cell;
@@ -86,6 +86,7 @@ where
     })
     .detach();
     loop {
+        time::start_round();
         for _ in 0..QUEUE.with(RunQueue::len) {
             let Some(runnable) = QUEUE.with(RunQueue::pop) else { break };
             runnable.run();
@@ -93,8 +94,7 @@ where
         if let Some(output) = output.take() {
             return output;
         }
-        let deadline = time::fire(time::now());
-        net::poll_host(match deadline {
+        net::poll_host(match time::next_deadline() {
             _ if QUEUE.with(RunQueue::len) > 0 => Wait::No,
             Some(deadline) => Wait::Until(deadline),
             None => Wait::Forever,

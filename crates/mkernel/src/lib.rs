@@ -29,7 +29,7 @@ pub use mkernel_macros::main;
 pub use net::{AcquireError, NetDevice, acquire};
 pub use task::{Aborted, JoinHandle, spawn, yield_now};
 pub use termination::{ExitStatus, Termination};
-pub use time::{Elapsed, Instant, Sleep, now, sleep, sleep_until, timeout, wall_clock};
+pub use time::{Elapsed, Instant, Sleep, now, now_coarse, sleep, sleep_until, timeout, wall_clock};
 pub use trigger::{Fired, Trigger};
 pub use wait_list::{WaitKey, WaitList};
 

@@ -1,8 +1,11 @@
-use core::fmt;
 use core::net::Ipv4Addr;
 use core::ops::RangeInclusive;
 
+use netdev::{HEADROOM, Pool};
+use thiserror::Error;
+
 use crate::ip::Ipv4Cidr;
+use crate::wire::ethernet;
 use crate::wire::ipv4::MIN_MTU;
 
 /// How a stack is set up: its addresses, and every bound it keeps.
@@ -12,6 +15,8 @@ pub struct Config {
     pub ipv4: Ipv4Cidr,
     /// The router to all that is not on the link.
     pub ipv4_gateway: Option<Ipv4Addr>,
+    /// Packet buffers, of which an eighth is kept for sending.
+    pub packets: usize,
     /// Hop limit of what is sent (RFC 1700: 64).
     pub hop_limit: u8,
     /// Most neighbours to know at once.
@@ -42,6 +47,7 @@ impl Config {
         Self {
             ipv4,
             ipv4_gateway: None,
+            packets: 1_024,
             hop_limit: 64,
             neighbors: 512,
             neighbor_queue: 8,
@@ -53,6 +59,14 @@ impl Config {
             icmp_error_burst: 50,
             ephemeral_ports: 32_768..=65_535,
         }
+    }
+
+    /// A pool as this asks for: each packet takes a frame of a link of this MTU, and is of 2 KiB at
+    /// least.
+    #[must_use]
+    pub fn pool(&self, mtu: u16) -> Pool {
+        let size = HEADROOM + ethernet::HEADER_LEN + usize::from(mtu);
+        Pool::new(self.packets, size.clamp(2_048, usize::from(u16::MAX)))
     }
 
     /// Checks the addresses against each other, and the link against what IP asks of it.
@@ -79,12 +93,14 @@ impl Config {
 }
 
 /// Why a stack cannot be set up.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// No host can have this address.
+    #[error("{0} is no address for a host")]
     Address(Ipv4Cidr),
     /// The gateway is not on the link, or not another host's address.
+    #[error("gateway {gateway} is no other host on the link of {ipv4}")]
     Gateway {
         /// The gateway.
         gateway: Ipv4Addr,
@@ -92,6 +108,7 @@ pub enum ConfigError {
         ipv4: Ipv4Cidr,
     },
     /// The device's MTU is too small for IP.
+    #[error("an MTU of {mtu} is too small: IPv4 needs {least}")]
     Mtu {
         /// The device's MTU in bytes.
         mtu: u16,
@@ -99,25 +116,9 @@ pub enum ConfigError {
         least: u16,
     },
     /// The range of ephemeral ports is empty, or has port 0.
+    #[error("the range of ephemeral ports is empty or has 0")]
     EphemeralPorts,
 }
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Address(address) => write!(f, "{address} is no address for a host"),
-            Self::Gateway { gateway, ipv4 } => {
-                write!(f, "gateway {gateway} is no other host on the link of {ipv4}")
-            }
-            Self::Mtu { mtu, least } => {
-                write!(f, "an MTU of {mtu} is too small: IPv4 needs {least}")
-            }
-            Self::EphemeralPorts => f.write_str("the range of ephemeral ports is empty or has 0"),
-        }
-    }
-}
-
-impl core::error::Error for ConfigError {}
 
 #[cfg(test)]
 mod tests {

@@ -18,4 +18,4 @@ pub use config::{Config, ConfigError};
 pub use ip::{Ipv4Cidr, ParseCidrError, SendError, Unreachable};
 pub use stack::{Event, Stack};
 pub use stats::{Drop, Stats};
-pub use udp::{BindError, Datagram, SocketId, SocketStats};
+pub use udp::{BindError, Datagram, Local, SocketId, SocketStats};

@@ -1,7 +1,7 @@
 //! The layers put together.
 
 use alloc::collections::VecDeque;
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 
 use chacha20::ChaCha20Rng;
 use netdev::{Device, Instant, Packet, Pool};
@@ -12,7 +12,7 @@ use crate::icmp;
 use crate::ip::{Ip, Ipv4Cidr, SendError, ipv4};
 use crate::neighbor::arp;
 use crate::stats::{Drop, Stats};
-use crate::udp::{BindError, Refused, SocketId, Udp};
+use crate::udp::{BindError, Local, Refused, SocketId, Udp};
 use crate::wire::{ethernet, ipv4 as wire};
 
 /// A host on a link: frames and time go in, frames and events come out.
@@ -26,6 +26,7 @@ pub struct Stack {
     udp: Udp,
     random: ChaCha20Rng,
     transmit_queue: usize,
+    gone: bool,
 }
 
 /// What has happened that someone may wait for.
@@ -56,6 +57,7 @@ impl Stack {
             udp: Udp::new(config),
             random,
             transmit_queue: config.transmit_queue,
+            gone: false,
         })
     }
 
@@ -109,6 +111,24 @@ impl Stack {
         self.ip.stats.frames_missed += u64::from(frames);
     }
 
+    /// The device is gone: nothing comes any more, and what is sent is refused.
+    pub fn handle_gone(&mut self) {
+        self.gone = true;
+        self.outgoing().clear();
+    }
+
+    /// Whether the device is gone.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    /// The link's MTU: the most bytes of IP in one frame.
+    #[must_use]
+    pub fn mtu(&self) -> u16 {
+        self.ip.link.mtu
+    }
+
     /// When [`Stack::handle_timeout`] is to be called; `None` if time has nothing to do. Any other
     /// call may change it.
     #[must_use]
@@ -154,8 +174,8 @@ impl Stack {
     ///
     /// # Errors
     /// [`BindError`], which says why not.
-    pub fn udp_bind(&mut self, address: Option<IpAddr>, port: u16) -> Result<SocketId, BindError> {
-        self.udp.bind(&self.ip, &mut self.random, address, port)
+    pub fn udp_bind(&mut self, local: impl Into<Local>) -> Result<SocketId, BindError> {
+        self.udp.bind(&self.ip, &mut self.random, local.into())
     }
 
     /// Sends a datagram, as [`Udp::send`] does.
@@ -166,13 +186,15 @@ impl Stack {
     pub fn udp_send(
         &mut self,
         now: Instant,
-        socket: Option<SocketId>,
-        source: Option<IpAddr>,
+        local: Local,
         destination: SocketAddr,
         packet: Packet,
     ) -> Result<(), SendError> {
+        if self.gone {
+            return Err(SendError::DeviceGone);
+        }
         let Self { ip, udp, random, .. } = self;
-        udp.send(ip, random, now, socket, source, destination, packet)?;
+        udp.send(ip, random, now, local, destination, packet)?;
         ip.stats.udp_sent += 1;
         Ok(())
     }

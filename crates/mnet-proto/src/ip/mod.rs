@@ -3,10 +3,10 @@
 mod cidr;
 pub(crate) mod ipv4;
 
-use core::fmt;
 use core::net::IpAddr;
 
 use netdev::{Device, Instant, Packet, Pool};
+use thiserror::Error;
 
 pub use self::cidr::{Ipv4Cidr, ParseCidrError};
 use self::ipv4::Ipv4;
@@ -188,26 +188,36 @@ impl Network for Ip {
 }
 
 /// Why a datagram was not sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SendError {
     /// Nothing says how to reach the destination, or it is no address to send to.
+    #[error("Route not found")]
     RouteNotFound,
     /// The destination, or the router on the way to it, is known not to answer.
+    #[error("Destination unreachable")]
     DestinationUnreachable(Unreachable),
     /// The datagram does not fit into what passes on the way.
+    #[error("Packet too big")]
     PacketTooBig {
         /// The largest IP datagram that passes, in bytes with its headers.
         mtu: u16,
     },
     /// The destination port is 0.
+    #[error("Destination port is 0")]
     PortZero,
     /// The source address that was asked for is not the host's.
+    #[error("Source address is not this host's")]
     SourceNotLocal,
     /// Every ephemeral port is in use.
+    #[error("No ephemeral port is free")]
     NoFreePort,
     /// Every packet buffer is in use.
+    #[error("No packet buffer is free")]
     NoBuffer,
+    /// The device is gone for good.
+    #[error("The network device is gone")]
+    DeviceGone,
 }
 
 /// What is known of a destination that cannot be reached.
@@ -217,19 +227,3 @@ pub enum Unreachable {
     /// It does not answer when asked for its link-layer address.
     Host,
 }
-
-impl fmt::Display for SendError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::RouteNotFound => "Route not found",
-            Self::DestinationUnreachable(_) => "Destination unreachable",
-            Self::PacketTooBig { .. } => "Packet too big",
-            Self::PortZero => "Destination port is 0",
-            Self::SourceNotLocal => "Source address is not this host's",
-            Self::NoFreePort => "No ephemeral port is free",
-            Self::NoBuffer => "No packet buffer is free",
-        })
-    }
-}
-
-impl core::error::Error for SendError {}

@@ -20,7 +20,7 @@ use crate::wire::arp::{REPLY, REQUEST};
 #[test]
 fn a_datagram_reaches_its_socket_and_the_answer_its_sender() {
     let mut scene = Scene::with_neighbor();
-    let socket = scene.stack.udp_bind(None, 7).unwrap();
+    let socket = scene.stack.udp_bind(7).unwrap();
     scene.receive(&udp(b"hello").source(5000, 7).frame());
     assert_eq!(scene.stack.poll_event(), Some(Event::Readable(socket)));
     assert_eq!(scene.stack.poll_event(), None);
@@ -33,7 +33,7 @@ fn a_datagram_reaches_its_socket_and_the_answer_its_sender() {
 
     // The answer goes out in the packet that the question came in.
     let before = scene.pool.available();
-    scene.send(Some(socket), datagram.remote, datagram.packet).unwrap();
+    scene.send(datagram.local.into(), datagram.remote, datagram.packet).unwrap();
     let sent = scene.sent_udp();
     assert_eq!((sent.source, sent.destination), ((HOST, 7).into(), (PEER, 5000).into()));
     assert_eq!((sent.to, sent.payload), (PEER_MAC, b"hello".to_vec()));
@@ -45,7 +45,7 @@ fn a_datagram_reaches_its_socket_and_the_answer_its_sender() {
 #[test]
 fn a_readable_socket_is_told_of_once_until_it_is_read_empty() {
     let mut scene = Scene::with_neighbor();
-    let socket = scene.stack.udp_bind(None, 7).unwrap();
+    let socket = scene.stack.udp_bind(7).unwrap();
     for _ in 0..3 {
         scene.receive(&udp(b"x").frame());
     }
@@ -59,7 +59,7 @@ fn a_readable_socket_is_told_of_once_until_it_is_read_empty() {
 #[test]
 fn what_is_behind_a_datagram_is_not_in_it() {
     let mut scene = Scene::with_neighbor();
-    let socket = scene.stack.udp_bind(None, 7).unwrap();
+    let socket = scene.stack.udp_bind(7).unwrap();
     // Ethernet's padding, behind IP's length.
     let mut frame = udp(b"x").frame();
     frame.resize(60, 0xee);
@@ -73,7 +73,7 @@ fn what_is_behind_a_datagram_is_not_in_it() {
 #[test]
 fn a_datagram_may_come_without_a_checksum_and_with_ip_options() {
     let mut scene = Scene::with_neighbor();
-    let socket = scene.stack.udp_bind(None, 7).unwrap();
+    let socket = scene.stack.udp_bind(7).unwrap();
     scene.receive(&udp(b"plain").no_checksum().frame());
     assert_eq!(scene.stack.udp_mut().receive(socket).unwrap().packet.bytes(), b"plain");
     scene.receive(&udp(b"options").options(&[1, 1, 1, 0]).frame());
@@ -90,8 +90,8 @@ fn each_malformed_or_foreign_frame_is_a_drop_with_a_name() {
     let cases: Vec<(Drop, Vec<u8>)> = vec![
         (Drop::EthernetMalformed, good[..13].to_vec()),
         (Drop::EthernetMalformed, vec![]),
-        (Drop::EthernetAddress, udp(b"").to_mac(Mac([2, 9, 9, 9, 9, 9])).frame()),
-        (Drop::EthernetAddress, udp(b"").from_mac(Mac::BROADCAST).frame()),
+        (Drop::EthernetAddress, udp(b"").target_mac(Mac([2, 9, 9, 9, 9, 9])).frame()),
+        (Drop::EthernetAddress, udp(b"").sender_mac(Mac::BROADCAST).frame()),
         (Drop::EthernetProtocol, flip(good.clone(), 12, 0x80)),
         (Drop::Ipv4Malformed, good[..33].to_vec()),
         (Drop::Ipv4Malformed, good[..good.len() - 1].to_vec()),
@@ -106,7 +106,7 @@ fn each_malformed_or_foreign_frame_is_a_drop_with_a_name() {
         (Drop::Ipv4Source, udp(b"").from("10.0.0.2").frame()),
         (Drop::Ipv4Destination, udp(b"").to("10.0.0.3").frame()),
         (Drop::Ipv4Destination, udp(b"").to("224.0.0.251").frame()),
-        (Drop::Ipv4Destination, udp(b"").to_mac(Mac::BROADCAST).frame()),
+        (Drop::Ipv4Destination, udp(b"").target_mac(Mac::BROADCAST).frame()),
         (Drop::Ipv4Fragment, udp(b"").fragment(0, true).frame()),
         (Drop::Ipv4Fragment, udp(b"").fragment(8, false).frame()),
         (Drop::IpProtocol, udp(b"").protocol(6).frame()),
@@ -117,7 +117,7 @@ fn each_malformed_or_foreign_frame_is_a_drop_with_a_name() {
         (Drop::UdpMalformed, udp(b"").source(5000, 0).frame()),
         (Drop::UdpChecksum, flip(good.clone(), good.len() - 1, 0x01)),
         (Drop::UdpNoSocket, udp(b"").source(5000, 8).frame()),
-        (Drop::UdpBroadcast, udp(b"").to("10.0.0.255").to_mac(Mac::BROADCAST).frame()),
+        (Drop::UdpBroadcast, udp(b"").to("10.0.0.255").target_mac(Mac::BROADCAST).frame()),
         (Drop::ArpMalformed, arp(REQUEST, (PEER_MAC, PEER), HOST)[..41].to_vec()),
         (Drop::ArpMalformed, arp(REQUEST, (Mac::BROADCAST, PEER), HOST)),
         (Drop::ArpMalformed, arp(REQUEST, (PEER_MAC, Ipv4Addr::BROADCAST), HOST)),
@@ -126,7 +126,7 @@ fn each_malformed_or_foreign_frame_is_a_drop_with_a_name() {
     ];
     for (reason, frame) in cases {
         let mut scene = Scene::with_neighbor();
-        let socket = scene.stack.udp_bind(None, 7).unwrap();
+        let socket = scene.stack.udp_bind(7).unwrap();
         scene.receive(&frame);
         let dropped: Vec<_> = scene.stack.stats().dropped.iter().collect();
         assert_eq!(dropped, [(reason, 1)], "{frame:02x?}");
@@ -140,8 +140,8 @@ fn each_malformed_or_foreign_frame_is_a_drop_with_a_name() {
 #[test]
 fn a_full_queue_drops_the_newest_and_says_so_with_the_next() {
     let mut scene = Scene::with_neighbor();
-    let flooded = scene.stack.udp_bind(None, 7).unwrap();
-    let quiet = scene.stack.udp_bind(None, 8).unwrap();
+    let flooded = scene.stack.udp_bind(7).unwrap();
+    let quiet = scene.stack.udp_bind(8).unwrap();
     for number in 0..300u16 {
         scene.receive(&udp(&number.to_be_bytes()).frame());
     }
@@ -162,7 +162,7 @@ fn a_full_queue_drops_the_newest_and_says_so_with_the_next() {
 #[test]
 fn a_queue_is_bounded_in_bytes_too() {
     let mut scene = Scene::with(|config| config.receive_queue_bytes = 2_500);
-    let socket = scene.stack.udp_bind(None, 7).unwrap();
+    let socket = scene.stack.udp_bind(7).unwrap();
     for _ in 0..3 {
         scene.receive(&udp(&[0; 1_000]).frame());
     }
@@ -275,9 +275,9 @@ fn an_arp_request_is_answered_to_its_sender_and_a_probe_too() {
 #[test]
 fn a_packet_waits_for_its_neighbour_and_goes_out_when_it_answers() {
     let mut scene = Scene::new();
-    let socket = scene.stack.udp_bind(None, 7).unwrap();
-    scene.send_bytes(Some(socket), (PEER, 5000).into(), b"one").unwrap();
-    scene.send_bytes(Some(socket), (PEER, 5000).into(), b"two").unwrap();
+    scene.stack.udp_bind(7).unwrap();
+    scene.send_bytes(7, (PEER, 5000).into(), b"one").unwrap();
+    scene.send_bytes(7, (PEER, 5000).into(), b"two").unwrap();
     let sent = scene.sent();
     assert_eq!(sent.len(), 1);
     assert_eq!(sent[0][..6], [0xff; 6]);
@@ -290,8 +290,8 @@ fn a_packet_waits_for_its_neighbour_and_goes_out_when_it_answers() {
 #[test]
 fn a_sender_is_told_of_a_neighbour_that_does_not_answer() {
     let mut scene = Scene::new();
-    let socket = scene.stack.udp_bind(None, 7).unwrap();
-    scene.send_bytes(Some(socket), (PEER, 5000).into(), b"one").unwrap();
+    scene.stack.udp_bind(7).unwrap();
+    scene.send_bytes(7, (PEER, 5000).into(), b"one").unwrap();
     while let Some(next) =
         scene.stack.poll_timeout().filter(|_| scene.stack.stats().dropped.total() == 0)
     {
@@ -299,7 +299,7 @@ fn a_sender_is_told_of_a_neighbour_that_does_not_answer() {
         scene.stack.handle_timeout(next);
     }
     assert_eq!(scene.stack.stats().dropped[Drop::NeighborUnreachable], 1);
-    let told = scene.send_bytes(Some(socket), (PEER, 5000).into(), b"two");
+    let told = scene.send_bytes(7, (PEER, 5000).into(), b"two");
     assert_eq!(told, Err(SendError::DestinationUnreachable(Unreachable::Host)));
 }
 
@@ -308,7 +308,7 @@ fn what_is_not_on_the_link_goes_to_the_gateway() {
     let mut scene = Scene::with(|config| config.ipv4_gateway = Some(PEER));
     scene.receive(&arp(REQUEST, (PEER_MAC, PEER), HOST));
     scene.sent();
-    scene.send_bytes(None, "192.0.2.1:53".parse().unwrap(), b"query").unwrap();
+    scene.send_bytes(0, "192.0.2.1:53".parse().unwrap(), b"query").unwrap();
     let sent = scene.sent_udp();
     assert_eq!((sent.to, sent.destination), (PEER_MAC, "192.0.2.1:53".parse().unwrap()));
     assert!((32_768..=65_535).contains(&sent.source.port()));
@@ -321,7 +321,7 @@ fn what_cannot_be_sent_is_refused_with_a_reason() {
     let mut refusal = |destination, length| {
         let mut packet = scene.pool.take().unwrap();
         packet.append(length).unwrap();
-        scene.stack.udp_send(scene.now, None, None, destination, packet).unwrap_err()
+        scene.stack.udp_send(scene.now, Local::default(), destination, packet).unwrap_err()
     };
     assert_eq!(refusal(to("192.0.2.1:9"), 1), SendError::RouteNotFound);
     assert_eq!(refusal(to("10.0.0.255:9"), 1), SendError::RouteNotFound);
@@ -329,35 +329,35 @@ fn what_cannot_be_sent_is_refused_with_a_reason() {
     assert_eq!(refusal(to("[2001:db8::1]:9"), 1), SendError::RouteNotFound);
     assert_eq!(refusal(to("10.0.0.1:0"), 1), SendError::PortZero);
     assert_eq!(refusal(to("10.0.0.1:9"), 1_473), SendError::PacketTooBig { mtu: 1_500 });
-    scene.send_bytes(None, to("10.0.0.1:9"), &[0; 1_472]).unwrap();
+    scene.send_bytes(0, to("10.0.0.1:9"), &[0; 1_472]).unwrap();
     assert_eq!(scene.sent_udp().payload.len(), 1_472);
 }
 
 #[test]
 fn a_port_belongs_to_one_socket_until_that_is_closed() {
     let mut scene = Scene::new();
-    let socket = scene.stack.udp_bind(None, 7).unwrap();
-    assert_eq!(scene.stack.udp_bind(None, 7), Err(BindError::PortInUse(7)));
-    let foreign = IpAddr::from([10, 0, 0, 9]);
-    assert_eq!(scene.stack.udp_bind(Some(foreign), 8), Err(BindError::AddressNotLocal(foreign)));
+    let socket = scene.stack.udp_bind(7).unwrap();
+    assert_eq!(scene.stack.udp_bind(7), Err(BindError::PortInUse(7)));
+    let foreign = std::net::IpAddr::from([10, 0, 0, 9]);
+    assert_eq!(scene.stack.udp_bind((foreign, 8)), Err(BindError::AddressNotLocal(foreign)));
     scene.receive(&udp(b"x").frame());
     scene.stack.udp_mut().close(socket);
     assert_eq!(scene.stack.poll_event(), None);
     assert_eq!(scene.pool.available(), scene.pool.capacity());
-    assert!(scene.stack.udp_bind(Some(HOST.into()), 7).is_ok());
+    assert!(scene.stack.udp_bind((HOST, 7)).is_ok());
 }
 
 #[test]
 fn an_empty_pool_costs_packets_and_nothing_else() {
     let mut scene = Scene::with_neighbor();
-    scene.stack.udp_bind(None, 7).unwrap();
+    scene.stack.udp_bind(7).unwrap();
     let all: Vec<_> = std::iter::from_fn(|| scene.pool.take()).collect();
     scene.stack.handle_timeout(scene.now + Duration::from_secs(60));
     drop(all);
     let unresolved = "10.0.0.77:9".parse().unwrap();
     let packet = scene.pool.take().unwrap();
     let all: Vec<_> = std::iter::from_fn(|| scene.pool.take()).collect();
-    scene.stack.udp_send(scene.now, None, None, unresolved, packet).unwrap();
+    scene.stack.udp_send(scene.now, Local::default(), unresolved, packet).unwrap();
     assert_eq!(scene.stack.stats().dropped[Drop::NoPacket], 1);
     drop(all);
     // The request that could not be sent is made up for.
@@ -369,7 +369,7 @@ fn an_empty_pool_costs_packets_and_nothing_else() {
 #[test]
 fn smoltcp_and_the_stack_exchange_datagrams_and_pings() {
     let mut scene = Scene::new();
-    let socket = scene.stack.udp_bind(None, 7).unwrap();
+    let socket = scene.stack.udp_bind(7).unwrap();
     let mut peer = Peer::new();
     for length in [0, 1, 2, 63, 64, 65, 511, 1_471, 1_472] {
         let payload: Vec<u8> = (0..length).map(|n: usize| (n * 7) as u8).collect();
@@ -377,7 +377,7 @@ fn smoltcp_and_the_stack_exchange_datagrams_and_pings() {
         scene.exchange(&mut peer);
         let datagram = scene.stack.udp_mut().receive(socket).unwrap();
         assert_eq!(datagram.packet.bytes(), payload);
-        scene.send(Some(socket), datagram.remote, datagram.packet).unwrap();
+        scene.send(datagram.local.into(), datagram.remote, datagram.packet).unwrap();
         scene.exchange(&mut peer);
         assert_eq!(peer.receive(), Some((payload, (HOST, 7).into())));
     }
@@ -394,7 +394,7 @@ proptest! {
         seconds in 0u64..100,
     ) {
         let mut scene = Scene::with_neighbor();
-        scene.stack.udp_bind(None, 7).unwrap();
+        scene.stack.udp_bind(7).unwrap();
         for (kind, changes, length, noise) in frames {
             let mut frame = match kind {
                 0 => udp(&noise).frame(),

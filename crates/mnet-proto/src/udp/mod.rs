@@ -4,12 +4,12 @@ mod ports;
 mod socket;
 
 use alloc::collections::VecDeque;
-use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
 use chacha20::ChaCha20Rng;
 use netdev::{Instant, Packet};
 use slab::Slab;
+use thiserror::Error;
 
 use self::ports::Ports;
 use self::socket::Socket;
@@ -22,7 +22,46 @@ use crate::wire::{Checksum, ipv4};
 
 /// A socket of [`Udp`]: valid until it is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SocketId(pub(crate) u16);
+pub struct SocketId(u16);
+
+impl SocketId {
+    /// Its number: small, and free again when it is closed.
+    #[must_use]
+    pub fn number(self) -> u16 {
+        self.0
+    }
+}
+
+/// One end of what a host sends or receives: an address of its own, and a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Local {
+    /// One of the host's addresses; `None` if any will do.
+    pub address: Option<IpAddr>,
+    /// The port; 0 for a random ephemeral one.
+    pub port: u16,
+}
+
+impl From<u16> for Local {
+    /// The port, on any address.
+    fn from(port: u16) -> Self {
+        Self { address: None, port }
+    }
+}
+
+impl From<SocketAddr> for Local {
+    /// The unspecified address is any.
+    fn from(local: SocketAddr) -> Self {
+        let address = Some(local.ip()).filter(|address| !address.is_unspecified());
+        Self { address, port: local.port() }
+    }
+}
+
+impl<A: Into<IpAddr>> From<(A, u16)> for Local {
+    /// The unspecified address is any.
+    fn from((address, port): (A, u16)) -> Self {
+        SocketAddr::new(address.into(), port).into()
+    }
+}
 
 /// UDP over any [`Network`].
 pub struct Udp {
@@ -56,8 +95,7 @@ impl Udp {
         }
     }
 
-    /// Makes a socket that receives what is sent to `port`, and to `address` if one is given. Port
-    /// 0 picks an ephemeral one.
+    /// Makes a socket that receives what is sent to `local`.
     ///
     /// # Errors
     /// [`BindError`], which says why not.
@@ -65,8 +103,7 @@ impl Udp {
         &mut self,
         network: &impl Network,
         random: &mut ChaCha20Rng,
-        address: Option<IpAddr>,
-        port: u16,
+        Local { address, port }: Local,
     ) -> Result<SocketId, BindError> {
         if let Some(address) = address.filter(|&address| !network.is_local(address)) {
             return Err(BindError::AddressNotLocal(address));
@@ -79,7 +116,7 @@ impl Udp {
         let entry = self.sockets.vacant_entry();
         // Each socket has a port of its own, so there are never more than 65,535 of them.
         let id = SocketId(entry.key() as u16);
-        entry.insert(Socket::new(address, port));
+        entry.insert(Socket::new(Local { address, port }));
         self.ports.set(port, Some(id));
         Ok(id)
     }
@@ -87,7 +124,7 @@ impl Udp {
     /// Closes a socket; what is in its queue is dropped, and its port is free again.
     pub fn close(&mut self, id: SocketId) {
         if let Some(socket) = self.sockets.try_remove(id.0.into()) {
-            self.ports.set(socket.port, None);
+            self.ports.set(socket.local.port, None);
             self.readable.retain(|&readable| readable != id);
         }
     }
@@ -98,11 +135,10 @@ impl Udp {
         self.ports.get(port)
     }
 
-    /// The address and port that a socket is bound to. The address is `None` if it is any of the
-    /// host's. `None` for a socket that is closed.
+    /// What a socket is bound to; `None` if it is closed.
     #[must_use]
-    pub fn local(&self, id: SocketId) -> Option<(Option<IpAddr>, u16)> {
-        self.sockets.get(id.0.into()).map(|socket| (socket.address, socket.port))
+    pub fn local(&self, id: SocketId) -> Option<Local> {
+        self.sockets.get(id.0.into()).map(|socket| socket.local)
     }
 
     /// Takes the oldest datagram off a socket's queue.
@@ -167,36 +203,32 @@ impl Udp {
         Ok(())
     }
 
-    /// Sends the packet's window as the payload of one datagram, from a socket or, without one,
-    /// from a random port that nobody uses (RFC 6056 §3.3.1), and from the address `source` if one
-    /// is given.
+    /// Sends the packet's window as the payload of one datagram. Without a port to send it from it
+    /// gets a random one that nobody uses (RFC 6056 §3.3.1).
     ///
     /// # Errors
     /// [`SendError`] if it is known that it will not arrive.
-    #[expect(clippy::too_many_arguments, reason = "who, from where, to where, what, by what")]
     #[inline]
     pub fn send(
-        &mut self,
+        &self,
         network: &mut impl Network,
         random: &mut ChaCha20Rng,
         now: Instant,
-        socket: Option<SocketId>,
-        source: Option<IpAddr>,
+        local: Local,
         destination: SocketAddr,
         mut packet: Packet,
     ) -> Result<(), SendError> {
         if destination.port() == 0 {
             return Err(SendError::PortZero);
         }
-        let bound = socket.and_then(|id| self.sockets.get(id.0.into()));
-        let route = network.route(destination.ip(), source.or(bound.and_then(|s| s.address)))?;
+        let route = network.route(destination.ip(), local.address)?;
         let longest = usize::from(route.mtu - route.header_len) - HEADER_LEN;
         if packet.len() > longest {
             return Err(SendError::PacketTooBig { mtu: route.mtu });
         }
-        let port = match bound {
-            Some(socket) => socket.port,
-            None => self.ports.ephemeral(random).ok_or(SendError::NoFreePort)?,
+        let port = match local.port {
+            0 => self.ports.ephemeral(random).ok_or(SendError::NoFreePort)?,
+            port => port,
         };
         let pseudo = network
             .wants_udp_checksum()
@@ -219,7 +251,7 @@ fn check<'a>(metadata: &Metadata, datagram: &'a [u8]) -> Result<(&'a Header, usi
     if header.has_checksum() && !metadata.udp_verified {
         let length = header.len();
         let pseudo = pseudo_header(metadata.source, metadata.destination, length as u16);
-        if !pseudo.add(&datagram[..length]).is_valid() {
+        if !pseudo.add_bytes(&datagram[..length]).is_valid() {
             return Err(Drop::UdpChecksum);
         }
     }
@@ -237,25 +269,19 @@ fn pseudo_header(source: IpAddr, destination: IpAddr, length: u16) -> Checksum {
 }
 
 /// Why a socket cannot be bound.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BindError {
     /// Another socket is bound to the port.
+    #[error("UDP port {0} is in use")]
     PortInUse(u16),
     /// The address is not one of the host's.
+    #[error("{0} is not this host's address")]
     AddressNotLocal(IpAddr),
     /// Every ephemeral port is in use.
+    #[error("no ephemeral port is free")]
     NoFreePort,
+    /// Port 0 is none to read from.
+    #[error("UDP port 0 is none to read from")]
+    PortZero,
 }
-
-impl fmt::Display for BindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::PortInUse(port) => write!(f, "UDP port {port} is in use"),
-            Self::AddressNotLocal(address) => write!(f, "{address} is not this host's address"),
-            Self::NoFreePort => f.write_str("no ephemeral port is free"),
-        }
-    }
-}
-
-impl core::error::Error for BindError {}

@@ -1,14 +1,14 @@
 use alloc::collections::VecDeque;
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 
 use netdev::{Instant, Packet};
 
+use super::Local;
 use crate::ip::Metadata;
 
 /// A bound port, and what has come for it.
 pub(super) struct Socket {
-    pub(super) address: Option<IpAddr>,
-    pub(super) port: u16,
+    pub(super) local: Local,
     pub(super) stats: SocketStats,
     queue: VecDeque<Datagram>,
     bytes: usize,
@@ -46,15 +46,15 @@ pub struct SocketStats {
 }
 
 impl Socket {
-    pub(super) fn new(address: Option<IpAddr>, port: u16) -> Self {
+    pub(super) fn new(local: Local) -> Self {
         let stats = SocketStats::default();
-        Self { address, port, stats, queue: VecDeque::new(), bytes: 0, dropped: 0 }
+        Self { local, stats, queue: VecDeque::new(), bytes: 0, dropped: 0 }
     }
 
     /// Whether it is bound to the address that a datagram was sent to.
     #[inline]
     pub(super) fn accepts(&self, metadata: &Metadata) -> bool {
-        self.address.is_none_or(|address| address == metadata.destination)
+        self.local.address.is_none_or(|address| address == metadata.destination)
     }
 
     /// Whether there is room for one more datagram. One finds room in an empty queue, however long
@@ -78,7 +78,7 @@ impl Socket {
         self.queue.push_back(Datagram {
             packet,
             remote: SocketAddr::new(metadata.source, port),
-            local: SocketAddr::new(metadata.destination, self.port),
+            local: SocketAddr::new(metadata.destination, self.local.port),
             hop_limit: metadata.hop_limit,
             traffic_class: metadata.traffic_class,
             arrived: metadata.arrived,

@@ -16,7 +16,7 @@ impl Checksum {
     /// Adds bytes. All but the last that are added must be of even length.
     #[must_use]
     #[inline]
-    pub fn add(self, bytes: &[u8]) -> Self {
+    pub fn add_bytes(self, bytes: &[u8]) -> Self {
         // Two sums let the processor add two words at a time. 32-bit words in 64 bits overflow
         // after 2^32 of them, and a packet is shorter than that.
         let (chunks, rest) = bytes.as_chunks::<16>();
@@ -74,13 +74,13 @@ mod tests {
 
     #[test]
     fn the_example_of_rfc_1071_comes_out_as_there() {
-        let sum = Checksum::new().add(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]);
+        let sum = Checksum::new().add_bytes(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]);
         assert_eq!(sum.finish(), (!0xddf2u16).to_be_bytes());
     }
 
     #[test]
     fn the_largest_sum_does_not_overflow() {
-        let sum = Checksum::new().add(&[0xff; 65_536]).add(&[0xff; 65_536]);
+        let sum = Checksum::new().add_bytes(&[0xff; 65_536]).add_bytes(&[0xff; 65_536]);
         assert_eq!(sum.finish(), [0, 0]);
     }
 
@@ -93,16 +93,16 @@ mod tests {
             while sum > 0xffff {
                 sum = (sum & 0xffff) + (sum >> 16);
             }
-            let checksum = Checksum::new().add(&head).add_u16(number).add(&bytes);
+            let checksum = Checksum::new().add_bytes(&head).add_u16(number).add_bytes(&bytes);
             prop_assert_eq!(checksum.finish(), (!(sum as u16)).to_be_bytes());
         }
 
         #[test]
         fn bytes_with_their_own_checksum_are_valid(mut bytes: [u8; 40]) {
             bytes[10..12].fill(0);
-            let sum = Checksum::new().add(&bytes).finish();
+            let sum = Checksum::new().add_bytes(&bytes).finish();
             bytes[10..12].copy_from_slice(&sum);
-            prop_assert!(Checksum::new().add(&bytes).is_valid());
+            prop_assert!(Checksum::new().add_bytes(&bytes).is_valid());
         }
     }
 }

@@ -36,7 +36,7 @@ impl Header {
     #[must_use]
     pub fn parse(message: &[u8]) -> Option<&Self> {
         let (header, _) = Self::ref_from_prefix(message).ok()?;
-        Checksum::new().add(message).is_valid().then_some(header)
+        Checksum::new().add_bytes(message).is_valid().then_some(header)
     }
 
     /// Writes a header in front of `packet`, which holds the rest of the message; `false` if there
@@ -44,7 +44,8 @@ impl Header {
     #[must_use]
     pub fn emit(packet: &mut Packet, kind: u8, code: u8, rest: [u8; 4]) -> bool {
         let mut header = Self { kind, code, checksum: [0; 2], rest };
-        header.checksum = Checksum::new().add(header.as_bytes()).add(packet.bytes()).finish();
+        header.checksum =
+            Checksum::new().add_bytes(header.as_bytes()).add_bytes(packet.bytes()).finish();
         packet.prepend(HEADER_LEN).is_some_and(|bytes| header.write_to(bytes).is_ok())
     }
 }

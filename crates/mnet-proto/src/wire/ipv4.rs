@@ -94,7 +94,7 @@ impl Header {
             destination: fields.destination.octets(),
         };
         if checksum {
-            header.checksum = Checksum::new().add(header.as_bytes()).finish();
+            header.checksum = Checksum::new().add_bytes(header.as_bytes()).finish();
         }
         packet.prepend(HEADER_LEN).is_some_and(|bytes| header.write_to(bytes).is_ok())
     }
@@ -154,7 +154,7 @@ pub struct Fields {
 #[must_use]
 #[inline]
 pub fn checksum_is_valid(datagram: &[u8], header_len: usize) -> bool {
-    datagram.get(..header_len).is_some_and(|header| Checksum::new().add(header).is_valid())
+    datagram.get(..header_len).is_some_and(|header| Checksum::new().add_bytes(header).is_valid())
 }
 
 /// The sum of the pseudo-header that UDP checks (RFC 768).
@@ -162,8 +162,8 @@ pub fn checksum_is_valid(datagram: &[u8], header_len: usize) -> bool {
 #[inline]
 pub fn pseudo_header(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, len: u16) -> Checksum {
     Checksum::new()
-        .add(&source.octets())
-        .add(&destination.octets())
+        .add_bytes(&source.octets())
+        .add_bytes(&destination.octets())
         .add_u16(protocol.into())
         .add_u16(len)
 }

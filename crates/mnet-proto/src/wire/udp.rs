@@ -67,7 +67,7 @@ impl Header {
             checksum: [0; 2],
         };
         if let Some(pseudo_header) = pseudo_header {
-            let sum = pseudo_header(length).add(header.as_bytes()).add(packet.bytes());
+            let sum = pseudo_header(length).add_bytes(header.as_bytes()).add_bytes(packet.bytes());
             // Zero says that there is none. As a sum it is the same as all ones.
             header.checksum = match sum.finish() {
                 [0, 0] => [0xff, 0xff],
@@ -106,7 +106,7 @@ mod tests {
         let packet = emit(&sum.to_be_bytes(), 1, 2);
         assert_eq!(packet.bytes()[6..8], [0xff, 0xff]);
         let pseudo = ipv4::pseudo_header(A, B, ipv4::UDP, packet.len() as u16);
-        assert!(pseudo.add(packet.bytes()).is_valid());
+        assert!(pseudo.add_bytes(packet.bytes()).is_valid());
     }
 
     proptest! {

@@ -93,22 +93,22 @@ impl Scene {
 
     pub(super) fn send(
         &mut self,
-        socket: Option<SocketId>,
+        from: Local,
         to: SocketAddr,
         packet: Packet,
     ) -> Result<(), SendError> {
-        self.stack.udp_send(self.now, socket, None, to, packet)
+        self.stack.udp_send(self.now, from, to, packet)
     }
 
     pub(super) fn send_bytes(
         &mut self,
-        socket: Option<SocketId>,
+        from_port: u16,
         to: SocketAddr,
         payload: &[u8],
     ) -> Result<(), SendError> {
         let mut packet = self.pool.take().unwrap();
         packet.append(payload.len()).unwrap().copy_from_slice(payload);
-        self.send(socket, to, packet)
+        self.send(from_port.into(), to, packet)
     }
 
     /// Every frame that waits for the card.
@@ -180,12 +180,12 @@ impl UdpFrame {
         self
     }
 
-    pub(super) fn from_mac(mut self, mac: Mac) -> Self {
+    pub(super) fn sender_mac(mut self, mac: Mac) -> Self {
         self.macs.0 = mac;
         self
     }
 
-    pub(super) fn to_mac(mut self, mac: Mac) -> Self {
+    pub(super) fn target_mac(mut self, mac: Mac) -> Self {
         self.macs.1 = mac;
         self
     }

@@ -1,0 +1,121 @@
+use alloc::rc::Rc;
+use core::fmt;
+use core::net::SocketAddr;
+
+use mnet_proto::SendError;
+use netdev::Instant;
+
+use crate::shared::Shared;
+
+/// A datagram that has come, in the packet that the device filled.
+///
+/// It may be kept as long as one likes, but there are only so many packets: dropping it, or
+/// answering in it, gives its packet back.
+pub struct Datagram {
+    shared: Rc<Shared>,
+    inner: mnet_proto::Datagram,
+}
+
+impl Datagram {
+    pub(crate) fn new(shared: Rc<Shared>, inner: mnet_proto::Datagram) -> Self {
+        Self { shared, inner }
+    }
+
+    /// What it says.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        self.inner.packet.bytes()
+    }
+
+    /// What it says, to be changed: [`Datagram::reply`] then sends that.
+    #[must_use]
+    pub fn payload_mut(&mut self) -> &mut [u8] {
+        self.inner.packet.bytes_mut()
+    }
+
+    /// Who sent it.
+    #[must_use]
+    pub fn remote(&self) -> SocketAddr {
+        self.inner.remote
+    }
+
+    /// To which of the host's addresses and ports it was sent. Replies come from there.
+    #[must_use]
+    pub fn local(&self) -> SocketAddr {
+        self.inner.local
+    }
+
+    /// What was left of its TTL or hop limit.
+    #[must_use]
+    pub fn hop_limit(&self) -> u8 {
+        self.inner.hop_limit
+    }
+
+    /// Its DSCP, 0 to 63 (RFC 2474).
+    #[must_use]
+    pub fn dscp(&self) -> u8 {
+        self.inner.traffic_class >> 2
+    }
+
+    /// Its ECN codepoint, 0 to 3 (RFC 3168).
+    #[must_use]
+    pub fn ecn(&self) -> u8 {
+        self.inner.traffic_class & 0b11
+    }
+
+    /// When it came, on the monotonic clock.
+    #[must_use]
+    pub fn arrived(&self) -> Instant {
+        self.inner.arrived
+    }
+
+    /// How many datagrams for the socket were dropped, for its queue was full, between the one
+    /// before and this.
+    #[must_use]
+    pub fn dropped_before(&self) -> u32 {
+        self.inner.dropped_before
+    }
+
+    /// Sends its payload back to who sent it, in the same packet.
+    ///
+    /// It waits only while the device takes no more frames.
+    ///
+    /// # Errors
+    /// [`SendError`] if it is known that the reply will not arrive.
+    pub async fn reply(self) -> Result<(), SendError> {
+        let Self { shared, inner } = self;
+        shared.uncongested().await;
+        shared.send(inner.local.into(), inner.remote, inner.packet)
+    }
+
+    /// Answers who sent it with `length` bytes, in the same packet. `fill` writes them; it finds
+    /// this datagram's payload there, as far as it reaches.
+    ///
+    /// It waits only while the device takes no more frames.
+    ///
+    /// # Errors
+    /// [`SendError`] if it is known that the reply will not arrive.
+    pub async fn reply_with(
+        mut self,
+        length: usize,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Result<(), SendError> {
+        let packet = &mut self.inner.packet;
+        packet.truncate(length);
+        if packet.append(length - packet.len()).is_none() {
+            return Err(SendError::PacketTooBig { mtu: self.shared.state.borrow().stack.mtu() });
+        }
+        fill(packet.bytes_mut());
+        self.reply().await
+    }
+}
+
+impl fmt::Debug for Datagram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Datagram")
+            .field("remote", &self.remote())
+            .field("local", &self.local())
+            .field("len", &self.payload().len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,119 @@
+//! The task that moves frames between device and stack, and time along with them.
+
+use alloc::collections::VecDeque;
+use alloc::rc::Weak;
+use core::future::{Future, poll_fn};
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+use mkernel::{Sleep, now_coarse, sleep_until};
+use mnet_proto::Event;
+use netdev::{Device, Gone, Instant, Packet};
+
+use crate::shared::{Shared, State};
+
+/// Most frames to take from the device before tasks get their turn.
+const BATCH: usize = 64;
+
+/// Drives a stack until its last handle is dropped, or its device is gone.
+pub(crate) async fn drive(shared: Weak<Shared>, device: impl Device) {
+    let mut driver = Driver {
+        device,
+        frames: VecDeque::with_capacity(BATCH),
+        drained: false,
+        timer: sleep_until(Instant::FAR_FUTURE),
+    };
+    poll_fn(|cx| {
+        let Some(shared) = shared.upgrade() else { return Poll::Ready(()) };
+        let mut state = shared.state.borrow_mut();
+        match driver.turn(cx, &shared, &mut state) {
+            Ok(()) => Poll::Pending,
+            Err(Gone) => {
+                log::error!("{Gone}");
+                state.stack.handle_gone();
+                state.wake_all();
+                Poll::Ready(())
+            }
+        }
+    })
+    .await;
+}
+
+struct Driver<D> {
+    device: D,
+    frames: VecDeque<Packet>,
+    // The device had no more frames when it was last asked.
+    drained: bool,
+    timer: Sleep,
+}
+
+impl<D: Device> Driver<D> {
+    /// Takes frames in, lets time pass, tells who waits, sends frames out; then sees to it that the
+    /// task is woken when there is more to do.
+    fn turn(
+        &mut self,
+        cx: &mut Context<'_>,
+        shared: &Shared,
+        state: &mut State,
+    ) -> Result<(), Gone> {
+        let now = now_coarse();
+        self.receive(cx, now, shared, state)?;
+        state.stack.handle_timeout(now);
+        while let Some(event) = state.stack.poll_event() {
+            if let Event::Readable(socket) = event {
+                state.readers(socket).wake_all();
+            }
+        }
+        let may_send = self.send(cx, state)?;
+        // Whoever has frames to send wakes the driver by this.
+        match &mut state.driver {
+            Some(driver) => driver.clone_from(cx.waker()),
+            driver => *driver = Some(cx.waker().clone()),
+        }
+        self.drained = self.drained && self.device.poll_receive(cx).is_pending();
+        if !self.drained || may_send || self.is_time(cx, state.stack.poll_timeout()) {
+            cx.waker().wake_by_ref();
+        }
+        Ok(())
+    }
+
+    /// Takes frames from the device, if it may have some.
+    fn receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        shared: &Shared,
+        state: &mut State,
+    ) -> Result<(), Gone> {
+        if self.drained && self.device.poll_receive(cx).is_pending() {
+            return Ok(());
+        }
+        let received = self.device.receive(&shared.pool, &mut self.frames, BATCH)?;
+        self.frames.drain(..).for_each(|frame| state.stack.handle_frame(now, frame));
+        state.stack.count_missed(received.dropped);
+        self.drained = received.drained;
+        Ok(())
+    }
+
+    /// Sends what the device takes. Says whether frames are left and it may take more by now; if
+    /// not, the task is woken when it may.
+    fn send(&mut self, cx: &mut Context<'_>, state: &mut State) -> Result<bool, Gone> {
+        let congested = state.stack.is_congested();
+        let outgoing = state.stack.outgoing();
+        if outgoing.is_empty() || self.device.poll_transmit(cx).is_pending() {
+            return Ok(false);
+        }
+        self.device.transmit(outgoing)?;
+        let may_send = !outgoing.is_empty() && self.device.poll_transmit(cx).is_ready();
+        if congested && !state.stack.is_congested() {
+            state.senders.wake_all();
+        }
+        Ok(may_send)
+    }
+
+    /// Sets the timer, and says whether its time has come already.
+    fn is_time(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> bool {
+        self.timer.reset(deadline.unwrap_or(Instant::FAR_FUTURE));
+        deadline.is_some() && Pin::new(&mut self.timer).poll(cx).is_ready()
+    }
+}

@@ -1,0 +1,50 @@
+use mkernel::AcquireError;
+use mnet_proto::{BindError, ConfigError, SendError};
+use thiserror::Error;
+
+use crate::arguments::ArgumentError;
+
+/// Why a stack cannot start.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum StackError {
+    /// The device cannot be had.
+    #[error(transparent)]
+    Device(#[from] AcquireError),
+    /// The image's arguments do not configure it.
+    #[error(transparent)]
+    Argument(#[from] ArgumentError),
+    /// The configuration does not fit itself or the device.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+/// Why nothing was received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RecvError {
+    /// The port cannot be read from: a [`UdpSocket`](crate::UdpSocket) has it, or it is 0.
+    #[error(transparent)]
+    Port(#[from] BindError),
+    /// The device is gone for good.
+    #[error("The network device is gone")]
+    DeviceGone,
+}
+
+/// Any error of this crate, for a `main` that passes all of them on.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The stack cannot start.
+    #[error(transparent)]
+    Stack(#[from] StackError),
+    /// A socket cannot be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Nothing was received.
+    #[error(transparent)]
+    Recv(#[from] RecvError),
+    /// Something was not sent.
+    #[error(transparent)]
+    Send(#[from] SendError),
+}

@@ -1,0 +1,26 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod arguments;
+mod datagram;
+mod driver;
+mod error;
+mod shared;
+mod socket;
+mod stack;
+mod udp;
+
+pub use arguments::{ArgumentError, config_from_args, is_argument};
+pub use datagram::Datagram;
+pub use error::{Error, RecvError, StackError};
+pub use mnet_proto::{
+    BindError, Config, ConfigError, Drop, Ipv4Cidr, Local, ParseCidrError, SendError, SocketStats,
+    Stats, Unreachable,
+};
+pub use netdev::{Instant, Mac};
+pub use socket::UdpSocket;
+pub use stack::{Builder, Stack, stack};
+pub use udp::Udp;

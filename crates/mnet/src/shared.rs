@@ -1,0 +1,168 @@
+//! What all handles of a stack share.
+
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::future::Future;
+use core::net::SocketAddr;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
+
+use mkernel::{WaitKey, WaitList, now_coarse};
+use mnet_proto::{BindError, Datagram, Local, SendError, SocketId, Stack};
+use netdev::{Packet, Pool};
+
+use crate::error::RecvError;
+
+pub(crate) struct Shared {
+    pub(crate) pool: Pool,
+    pub(crate) state: RefCell<State>,
+}
+
+pub(crate) struct State {
+    pub(crate) stack: Stack,
+    /// The task that moves frames.
+    pub(crate) driver: Option<Waker>,
+    /// Who waits for the device to take frames.
+    pub(crate) senders: WaitList,
+    /// Who waits for a socket's datagrams, by the socket's number.
+    readers: Vec<WaitList>,
+    /// Sockets of ports that were read from without being bound.
+    pub(crate) implicit: Vec<SocketId>,
+}
+
+impl Shared {
+    pub(crate) fn new(stack: Stack) -> Rc<Self> {
+        let pool = stack.pool().clone();
+        let state = State {
+            stack,
+            driver: None,
+            senders: WaitList::new(),
+            readers: Vec::new(),
+            implicit: Vec::new(),
+        };
+        Rc::new(Self { pool, state: RefCell::new(state) })
+    }
+
+    /// Takes a packet with `length` bytes of payload in it, once the device has room.
+    pub(crate) async fn packet(&self, length: usize) -> Result<Packet, SendError> {
+        self.uncongested().await;
+        let mut packet = self.pool.take().ok_or(SendError::NoBuffer)?;
+        match packet.append(length) {
+            Some(_) => Ok(packet),
+            None => Err(SendError::PacketTooBig { mtu: self.state.borrow().stack.mtu() }),
+        }
+    }
+
+    /// Waits until few enough frames wait for the device.
+    pub(crate) fn uncongested(&self) -> Uncongested<'_> {
+        Uncongested { shared: self, key: WaitKey::default() }
+    }
+
+    /// Sends a packet's window as the payload of a datagram.
+    pub(crate) fn send(
+        &self,
+        local: Local,
+        to: SocketAddr,
+        packet: Packet,
+    ) -> Result<(), SendError> {
+        let mut state = self.state.borrow_mut();
+        state.stack.udp_send(now_coarse(), local, to, packet)?;
+        state.wake_driver();
+        Ok(())
+    }
+
+    /// Waits for a datagram on a socket.
+    pub(crate) fn receive(&self, socket: SocketId) -> Receive<'_> {
+        Receive { shared: self, socket, key: WaitKey::default() }
+    }
+}
+
+impl Drop for Shared {
+    /// Lets the driver see that there is nobody left.
+    fn drop(&mut self) {
+        self.state.get_mut().wake_driver();
+    }
+}
+
+impl State {
+    pub(crate) fn wake_driver(&self) {
+        if let Some(driver) = &self.driver {
+            driver.wake_by_ref();
+        }
+    }
+
+    /// Makes a socket, and a place to wait for its datagrams.
+    pub(crate) fn bind(&mut self, local: Local) -> Result<SocketId, BindError> {
+        let socket = self.stack.udp_bind(local)?;
+        let length = self.readers.len().max(usize::from(socket.number()) + 1);
+        self.readers.resize_with(length, WaitList::new);
+        Ok(socket)
+    }
+
+    pub(crate) fn readers(&mut self, socket: SocketId) -> &mut WaitList {
+        &mut self.readers[usize::from(socket.number())]
+    }
+
+    /// Wakes everybody who waits for anything.
+    pub(crate) fn wake_all(&self) {
+        self.senders.wake_all();
+        self.readers.iter().for_each(WaitList::wake_all);
+    }
+}
+
+/// The future of [`Shared::receive`].
+pub(crate) struct Receive<'a> {
+    shared: &'a Shared,
+    socket: SocketId,
+    key: WaitKey,
+}
+
+impl Future for Receive<'_> {
+    type Output = Result<Datagram, RecvError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { shared, socket, key } = &mut *self;
+        let mut state = shared.state.borrow_mut();
+        if let Some(datagram) = state.stack.udp_mut().receive(*socket) {
+            return Poll::Ready(Ok(datagram));
+        }
+        if state.stack.is_gone() {
+            return Poll::Ready(Err(RecvError::DeviceGone));
+        }
+        state.readers(*socket).register(key, cx.waker());
+        Poll::Pending
+    }
+}
+
+impl Drop for Receive<'_> {
+    fn drop(&mut self) {
+        self.shared.state.borrow_mut().readers(self.socket).remove(&mut self.key);
+    }
+}
+
+/// The future of [`Shared::uncongested`].
+pub(crate) struct Uncongested<'a> {
+    shared: &'a Shared,
+    key: WaitKey,
+}
+
+impl Future for Uncongested<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { shared, key } = &mut *self;
+        let mut state = shared.state.borrow_mut();
+        if !state.stack.is_congested() {
+            return Poll::Ready(());
+        }
+        state.senders.register(key, cx.waker());
+        Poll::Pending
+    }
+}
+
+impl Drop for Uncongested<'_> {
+    fn drop(&mut self) {
+        self.shared.state.borrow_mut().senders.remove(&mut self.key);
+    }
+}

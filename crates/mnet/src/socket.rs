@@ -1,0 +1,103 @@
+use alloc::rc::Rc;
+use core::fmt;
+use core::net::SocketAddr;
+
+use mnet_proto::{Local, SendError, SocketId, SocketStats};
+
+use crate::datagram::Datagram;
+use crate::error::RecvError;
+use crate::shared::Shared;
+use crate::udp::{copy, send_with};
+
+/// A port of one's own; made by [`Udp::bind`](crate::Udp::bind).
+///
+/// Clones share its queue, and each datagram goes to one of them. The port is free again when the
+/// last is dropped.
+#[derive(Clone)]
+pub struct UdpSocket {
+    bound: Rc<Bound>,
+}
+
+struct Bound {
+    shared: Rc<Shared>,
+    id: SocketId,
+    local: Local,
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        self.shared.state.borrow_mut().stack.udp_mut().close(self.id);
+    }
+}
+
+impl UdpSocket {
+    pub(crate) fn new(shared: Rc<Shared>, id: SocketId, local: Local) -> Self {
+        Self { bound: Rc::new(Bound { shared, id, local }) }
+    }
+
+    /// What it is bound to; its port is never 0.
+    #[must_use]
+    pub fn local(&self) -> Local {
+        self.bound.local
+    }
+
+    /// Waits for a datagram, copies its payload to `buffer`, and returns how many bytes that were
+    /// and who sent it. What does not fit is discarded. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`RecvError::DeviceGone`].
+    pub async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), RecvError> {
+        let datagram = self.bound.shared.receive(self.bound.id).await?;
+        Ok((copy(datagram.packet.bytes(), buffer), datagram.remote))
+    }
+
+    /// Waits for a datagram and hands it over in the packet that it came in. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`RecvError::DeviceGone`].
+    pub async fn recv_datagram(&self) -> Result<Datagram, RecvError> {
+        let Bound { shared, id, .. } = &*self.bound;
+        Ok(Datagram::new(Rc::clone(shared), shared.receive(*id).await?))
+    }
+
+    /// Sends a datagram from this socket's port. It returns as [`Udp::send_to`] does.
+    ///
+    /// [`Udp::send_to`]: crate::Udp::send_to
+    ///
+    /// # Errors
+    /// [`SendError`] if it is known that the datagram will not arrive.
+    pub async fn send_to(
+        &self,
+        payload: &[u8],
+        to: impl Into<SocketAddr>,
+    ) -> Result<(), SendError> {
+        self.send_with(to, payload.len(), |room| room.copy_from_slice(payload)).await
+    }
+
+    /// Sends a datagram of `length` bytes from this socket's port. `fill` writes its payload
+    /// straight into the packet; what it finds there is of no meaning.
+    ///
+    /// # Errors
+    /// [`SendError`] if it is known that the datagram will not arrive.
+    pub async fn send_with(
+        &self,
+        to: impl Into<SocketAddr>,
+        length: usize,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Result<(), SendError> {
+        send_with(&self.bound.shared, self.bound.local, to.into(), length, fill).await
+    }
+
+    /// Its counters, as they are now.
+    #[must_use]
+    pub fn stats(&self) -> SocketStats {
+        let state = self.bound.shared.state.borrow();
+        state.stack.udp().stats(self.bound.id).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for UdpSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UdpSocket").field("local", &self.bound.local).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,120 @@
+use alloc::rc::Rc;
+use core::fmt;
+use core::net::SocketAddr;
+
+use mnet_proto::{BindError, Local, SendError, SocketId};
+
+use crate::error::RecvError;
+use crate::shared::Shared;
+use crate::socket::UdpSocket;
+
+/// UDP of a stack, by port. Clones are handles of the same one.
+#[derive(Clone)]
+pub struct Udp {
+    shared: Rc<Shared>,
+}
+
+impl Udp {
+    pub(crate) fn new(shared: Rc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Makes a socket. `local` is a port, or an address of the host's and a port; port 0 picks a
+    /// random ephemeral one.
+    ///
+    /// # Errors
+    /// [`BindError`], which says why not.
+    pub fn bind(&self, local: impl Into<Local>) -> Result<UdpSocket, BindError> {
+        let mut state = self.shared.state.borrow_mut();
+        let id = state.bind(local.into())?;
+        let local = state.stack.udp().local(id).unwrap_or_default();
+        drop(state);
+        Ok(UdpSocket::new(Rc::clone(&self.shared), id, local))
+    }
+
+    /// Waits for a datagram on `port`, copies its payload to `buffer`, and returns how many bytes
+    /// that were and who sent it. What does not fit is discarded.
+    ///
+    /// From the first call on the port is open: what comes between two calls waits in its queue,
+    /// and each datagram goes to one reader. Cancel-safe: a wait that is dropped loses nothing.
+    ///
+    /// # Errors
+    /// [`RecvError`]: the port is 0 or a [`UdpSocket`] has it, or the device is gone.
+    pub async fn recv_from(
+        &self,
+        port: u16,
+        buffer: &mut [u8],
+    ) -> Result<(usize, SocketAddr), RecvError> {
+        let socket = self.implicit(port)?;
+        let datagram = self.shared.receive(socket).await?;
+        Ok((copy(datagram.packet.bytes(), buffer), datagram.remote))
+    }
+
+    /// Sends a datagram from a random port.
+    ///
+    /// It returns when the datagram is on its way to the device, or queued for a neighbour whose
+    /// address is yet to be found; it waits only while the device takes no more.
+    ///
+    /// # Errors
+    /// [`SendError`] if it is known that the datagram will not arrive.
+    pub async fn send_to(
+        &self,
+        payload: &[u8],
+        to: impl Into<SocketAddr>,
+    ) -> Result<(), SendError> {
+        self.send_with(to, payload.len(), |room| room.copy_from_slice(payload)).await
+    }
+
+    /// Sends a datagram of `length` bytes from a random port, as [`Udp::send_to`] does. `fill`
+    /// writes its payload straight into the packet; what it finds there is of no meaning.
+    ///
+    /// # Errors
+    /// [`SendError`] if it is known that the datagram will not arrive.
+    pub async fn send_with(
+        &self,
+        to: impl Into<SocketAddr>,
+        length: usize,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Result<(), SendError> {
+        send_with(&self.shared, Local::default(), to.into(), length, fill).await
+    }
+
+    /// The socket of a port that is read from without being bound.
+    fn implicit(&self, port: u16) -> Result<SocketId, RecvError> {
+        let mut state = self.shared.state.borrow_mut();
+        match state.stack.udp().socket_on(port) {
+            Some(socket) if state.implicit.contains(&socket) => Ok(socket),
+            _ if port == 0 => Err(RecvError::Port(BindError::PortZero)),
+            _ => {
+                let socket = state.bind(port.into())?;
+                state.implicit.push(socket);
+                Ok(socket)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Udp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Udp").finish_non_exhaustive()
+    }
+}
+
+/// Copies what fits and says how much that is.
+pub(crate) fn copy(payload: &[u8], buffer: &mut [u8]) -> usize {
+    let length = payload.len().min(buffer.len());
+    buffer[..length].copy_from_slice(&payload[..length]);
+    length
+}
+
+pub(crate) async fn send_with(
+    shared: &Shared,
+    local: Local,
+    to: SocketAddr,
+    length: usize,
+    fill: impl FnOnce(&mut [u8]),
+) -> Result<(), SendError> {
+    let mut packet = shared.packet(length).await?;
+    fill(packet.bytes_mut());
+    shared.send(local, to, packet)
+}
