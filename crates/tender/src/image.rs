@@ -319,3 +319,6 @@ fn target_name(target: u32) -> String {
         other => format!("target {other}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

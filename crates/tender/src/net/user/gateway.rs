@@ -456,3 +456,6 @@ impl Drops {
             .map(|(_, named)| named)
     }
 }
+
+#[cfg(test)]
+mod tests;
