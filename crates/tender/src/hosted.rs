@@ -1,7 +1,7 @@
 //! The hosted target: the unikernel is an ordinary Linux program, on the same networks.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -47,11 +47,24 @@ pub(crate) fn start(config: &Config, devices: &[Device]) -> Result<Child, Error>
     Child::adopt(pid)
 }
 
-/// Checks that there is a file to start, before anything is opened for it.
+/// Checks that there is a program to start, before anything is opened for it.
 pub(crate) fn check(path: &Path) -> Result<(), Error> {
-    let error = |source| Error::Image { path: path.to_owned(), source };
-    let metadata = fs::metadata(path).map_err(|source| error(ImageError::Open(source)))?;
-    if metadata.is_file() { Ok(()) } else { Err(error(ImageError::NoFile)) }
+    check_file(path).map_err(|source| Error::Image { path: path.to_owned(), source })
+}
+
+fn check_file(path: &Path) -> Result<(), ImageError> {
+    if !fs::metadata(path).map_err(ImageError::Open)?.is_file() {
+        return Err(ImageError::NoFile);
+    }
+    let mut start = Vec::new();
+    let mut file = fs::File::open(path).map_err(ImageError::Open)?.take(4);
+    file.read_to_end(&mut start).map_err(ImageError::Open)?;
+    // Anything else would be given to a shell.
+    if start.starts_with(b"\x7fELF") || start.starts_with(b"#!") {
+        Ok(())
+    } else {
+        Err(ImageError::NoProgram)
+    }
 }
 
 /// Leaves a descriptor open for the program that this process is about to become.

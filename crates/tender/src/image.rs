@@ -264,6 +264,9 @@ pub enum ImageError {
     /// It is a directory, a device or the like.
     #[error("is not a file; name the image itself")]
     NoFile,
+    /// It is nothing that the host can start, as a hosted unikernel must be.
+    #[error("is not a program; give a unikernel built as hosted")]
+    NoProgram,
     /// It does not begin as ELF files do.
     #[error("is not an ELF file; give an image built for spt")]
     NotElf,

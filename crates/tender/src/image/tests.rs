@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-#[path = "../../tests/elf/mod.rs"]
+#[path = "../../tests/tender/elf.rs"]
 mod elf;
 
 use elf::{BASE, Elf, R, Segment as ElfSegment, W, X, abi, manifest as manifest_note, note};

@@ -131,9 +131,9 @@ pub enum NetworkError {
     /// No such descriptor is open.
     #[error("descriptor {0} is not open; open a TAP under this number first")]
     NotOpen(i32),
-    /// It is a TUN, or a TAP that puts a header before each frame.
-    #[error("descriptor {0} is no plain TAP; open it with IFF_TAP and IFF_NO_PI")]
-    NotPlain(i32),
+    /// It is a TUN, which has no Ethernet frames.
+    #[error("descriptor {0} is a TUN; open a TAP: with IFF_TAP and IFF_NO_PI")]
+    Tun(i32),
     /// This address is the gateway's, or none that a card can have.
     #[error("{0} cannot be its MAC address; give one of a single card, such as 02:00:00:00:00:01")]
     Mac(Mac),

@@ -71,8 +71,9 @@ pub(super) fn adopt(descriptor: i32) -> Result<(OwnedFd, u16), NetworkError> {
     if update::<{ libc::TUNGETIFF as Opcode }>(&tap, &mut request).is_err() {
         return Ok((tap, DEFAULT_MTU));
     }
-    if self::flags(&request) & (IFF_TAP | IFF_NO_PI) != IFF_TAP | IFF_NO_PI {
-        return Err(NetworkError::NotPlain(descriptor));
+    // Whether it has IFF_NO_PI cannot be seen: here its bit says that there is no filter.
+    if self::flags(&request) & IFF_TAP == 0 {
+        return Err(NetworkError::Tun(descriptor));
     }
     let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
         .map_err(system("open a socket"))?;

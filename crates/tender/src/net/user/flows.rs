@@ -1,7 +1,7 @@
 //! The peers of published ports, kept apart by a port of the gateway for each.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 
 use netdev::Instant;
@@ -20,16 +20,26 @@ pub(super) struct Flows {
     /// The guest's port, for each published port.
     ports: Vec<NonZeroU16>,
     flows: Recent<Flow>,
-    by_peer: HashMap<(usize, SocketAddr), u32>,
+    by_peer: HashMap<Peer, u32>,
     /// By the guest's port, and the gateway's.
     by_port: HashMap<(NonZeroU16, NonZeroU16), u32>,
     next_port: u16,
 }
 
+/// A peer of a published port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Peer {
+    /// The published port that it sends to, by its index.
+    pub(super) publish: usize,
+    /// The address of the host that it sends to, and expects answers from.
+    pub(super) asked: IpAddr,
+    /// Its own address.
+    pub(super) address: SocketAddr,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Flow {
-    publish: usize,
-    peer: SocketAddr,
+    peer: Peer,
     port: NonZeroU16,
 }
 
@@ -49,39 +59,32 @@ impl Flows {
     pub(super) fn admit(
         &mut self,
         now: Instant,
-        publish: usize,
-        mut peer: SocketAddr,
+        mut peer: Peer,
     ) -> Option<(NonZeroU16, NonZeroU16)> {
-        if let SocketAddr::V6(peer) = &mut peer {
+        if let SocketAddr::V6(address) = &mut peer.address {
             // It may change from datagram to datagram, and says nothing of who sent it.
-            peer.set_flowinfo(0);
+            address.set_flowinfo(0);
         }
-        let &guest = self.ports.get(publish)?;
-        if let Some(&index) = self.by_peer.get(&(publish, peer)) {
+        let &guest = self.ports.get(peer.publish)?;
+        if let Some(&index) = self.by_peer.get(&peer) {
             self.flows.touch(index, now);
             return self.flows.get(index).map(|flow| (flow.port, guest));
         }
         if let Some(leaving) = self.flows.leaving(now) {
             self.remove(leaving);
         }
-        let port = self.free_port(guest, NonZeroU16::new(peer.port())?)?;
-        let index = self.flows.insert(now, Flow { publish, peer, port })?;
-        self.by_peer.insert((publish, peer), index);
+        let port = self.free_port(guest, NonZeroU16::new(peer.address.port())?)?;
+        let index = self.flows.insert(now, Flow { peer, port })?;
+        self.by_peer.insert(peer, index);
         self.by_port.insert((guest, port), index);
         Some((port, guest))
     }
 
-    /// The peer that a port of the gateway stands for, to a port of the guest, and the published
-    /// port that it asked.
-    pub(super) fn peer(
-        &mut self,
-        now: Instant,
-        guest: u16,
-        port: NonZeroU16,
-    ) -> Option<(usize, SocketAddr)> {
+    /// The peer that a port of the gateway stands for, to a port of the guest.
+    pub(super) fn peer(&mut self, now: Instant, guest: u16, port: NonZeroU16) -> Option<Peer> {
         let &index = self.by_port.get(&(NonZeroU16::new(guest)?, port))?;
         self.flows.touch(index, now);
-        self.flows.get(index).map(|flow| (flow.publish, flow.peer))
+        self.flows.get(index).map(|flow| flow.peer)
     }
 
     /// Whether this port of the guest is published.
@@ -114,8 +117,8 @@ impl Flows {
 
     fn remove(&mut self, index: u32) {
         if let Some(flow) = self.flows.remove(index) {
-            self.by_peer.remove(&(flow.publish, flow.peer));
-            if let Some(&guest) = self.ports.get(flow.publish) {
+            self.by_peer.remove(&flow.peer);
+            if let Some(&guest) = self.ports.get(flow.peer.publish) {
                 self.by_port.remove(&(guest, flow.port));
             }
         }

@@ -10,14 +10,14 @@
 //! ```
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::num::NonZeroU16;
 
 use netdev::{Instant, Mac};
 use zerocopy::byteorder::network_endian::U16;
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::flows::Flows;
+use super::flows::{Flows, Peer};
 use super::recent::Recent;
 use super::wire::checksum::Sum;
 use super::wire::{arp, ethernet, icmp, ipv4, udp};
@@ -65,10 +65,8 @@ pub(crate) enum Action<'f> {
     Reply(&'f [u8]),
     /// The payload goes to a peer, from the socket of the published port that it had asked.
     Published {
-        /// The published port, by its index.
-        publish: usize,
         /// The peer.
-        peer: SocketAddr,
+        peer: Peer,
         /// The datagram.
         payload: &'f [u8],
     },
@@ -223,8 +221,8 @@ impl Gateway {
         let port = NonZeroU16::new(header.destination_port.get()).ok_or(Drop::UdpHeader)?;
 
         if destination == ADDRESS {
-            if let Some((publish, peer)) = self.published.peer(now, source_port, port) {
-                return Ok(Action::Published { publish, peer, payload });
+            if let Some(peer) = self.published.peer(now, source_port, port) {
+                return Ok(Action::Published { peer, payload });
             }
             // A late answer: it must not reach a program on the host that the peer has chosen by
             // its port number.
@@ -265,11 +263,10 @@ impl Gateway {
     pub(crate) fn handle_published<'b>(
         &mut self,
         now: Instant,
-        publish: usize,
-        peer: SocketAddr,
+        peer: Peer,
         buffer: &'b mut [u8],
     ) -> Option<&'b [u8]> {
-        let Some((source, destination)) = self.published.admit(now, publish, peer) else {
+        let Some((source, destination)) = self.published.admit(now, peer) else {
             self.count(Drop::TooManyPeers);
             return None;
         };

@@ -6,6 +6,7 @@
 
 mod flows;
 mod gateway;
+mod pktinfo;
 mod queue;
 mod recent;
 mod socket;
@@ -19,6 +20,7 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::{Errno, read, write};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
+use self::flows::Peer;
 use self::gateway::{Action, Drop, Gateway, HEADERS, MAX_FRAME};
 use self::queue::Queue;
 use self::socket::Socket;
@@ -148,8 +150,8 @@ impl UserNetwork {
             let drop = match self.gateway.handle_frame(now, &mut self.buffer[..length]) {
                 Action::None => None,
                 Action::Reply(frame) => self.guest.send(frame).err(),
-                Action::Published { publish, peer, payload } => {
-                    self.published[publish].send(payload, peer).err()
+                Action::Published { peer, payload } => {
+                    self.published[peer.publish].answer(payload, peer.asked, peer.address).err()
                 }
                 Action::Outgoing { socket, open, to, payload } => {
                     let source = (1 + self.published.len() + socket) as Source;
@@ -186,12 +188,15 @@ impl UserNetwork {
                 },
             };
             let buffer = &mut self.buffer[..];
-            let Some((length, from)) = socket.receive(&mut buffer[HEADERS..]) else {
+            let Some((length, from, asked)) = socket.receive(&mut buffer[HEADERS..]) else {
                 return false;
             };
             let datagram = &mut buffer[..HEADERS + length];
             let frame = match (index.checked_sub(self.published.len()), from) {
-                (None, from) => self.gateway.handle_published(now, index, from, datagram),
+                (None, address) => {
+                    let peer = Peer { publish: index, asked, address };
+                    self.gateway.handle_published(now, peer, datagram)
+                }
                 (Some(index), SocketAddr::V4(from)) => {
                     self.gateway.handle_outgoing(index, from, datagram)
                 }

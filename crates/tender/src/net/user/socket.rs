@@ -1,12 +1,13 @@
 //! UDP sockets of the host.
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
 
 use super::gateway::Drop;
+use super::pktinfo;
 
 /// A UDP socket that never waits.
 #[derive(Debug)]
@@ -27,6 +28,10 @@ impl Socket {
         if address.is_ipv6() {
             // So that [::] and 0.0.0.0 can be published apart.
             sockopt::set_ipv6_v6only(&socket, true)?;
+        }
+        // Else the host chooses the address that answers leave from: by the way to the peer.
+        if address.ip().is_unspecified() {
+            pktinfo::enable(socket.as_fd(), address.is_ipv6())?;
         }
         bind(&socket, &address)?;
         enlarge_buffers(&socket, buffers);
@@ -49,9 +54,22 @@ impl Socket {
         self.socket.send_to(payload, to).map(drop).map_err(|_| Drop::NotSent)
     }
 
-    /// A datagram that has come, and from whom. What does not fit into `buffer` is cut off.
-    pub(super) fn receive(&self, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
-        self.socket.recv_from(buffer).ok()
+    /// As [`Socket::send`], from this address of the host, which is one that was asked.
+    pub(super) fn answer(&self, payload: &[u8], from: IpAddr, to: SocketAddr) -> Result<(), Drop> {
+        if !self.local.ip().is_unspecified() {
+            return self.send(payload, to);
+        }
+        pktinfo::send(self.as_fd(), payload, from, to).map_err(|_| Drop::NotSent)
+    }
+
+    /// A datagram that has come: its length, from whom, and to which address of the host. What
+    /// does not fit into `buffer` is cut off.
+    pub(super) fn receive(&self, buffer: &mut [u8]) -> Option<(usize, SocketAddr, IpAddr)> {
+        if self.local.ip().is_unspecified() {
+            return pktinfo::receive(self.as_fd(), buffer).ok();
+        }
+        let (length, from) = self.socket.recv_from(buffer).ok()?;
+        Some((length, from, self.local.ip()))
     }
 }
 

@@ -1,3 +1,4 @@
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
@@ -6,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 const GUEST_MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
+const ASKED: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const REMOTE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
 fn gateway() -> Gateway {
@@ -17,8 +19,9 @@ fn at(seconds: u64) -> Instant {
     Instant::ZERO + Duration::from_secs(seconds)
 }
 
-fn peer(text: &str) -> SocketAddr {
-    text.parse().unwrap()
+/// A peer of the first published port.
+fn peer(address: &str) -> Peer {
+    Peer { publish: 0, asked: ASKED, address: address.parse().unwrap() }
 }
 
 /// A frame of the guest with a datagram in it.
@@ -148,15 +151,17 @@ fn an_answer_goes_back_to_the_peer_that_asked_from_the_port_that_it_asked() {
         (0, "[2001:db8::1]:7000"),
     ];
     for (publish, from) in peers {
+        let peer = Peer { publish, ..peer(from) };
+        let port = peer.address.port();
         let mut request = buffer(b"hello");
-        let frame_in = gateway.handle_published(at(0), publish, peer(from), &mut request).unwrap();
-        let expected = (ADDRESS, peer(from).port(), 7, b"hello".to_vec());
+        let frame_in = gateway.handle_published(at(0), peer, &mut request).unwrap();
+        let expected = (ADDRESS, port, 7, b"hello".to_vec());
         assert_eq!(datagram(frame_in), expected, "a peer keeps its port number");
 
-        let mut answer = frame(7, ADDRESS, peer(from).port(), b"world");
+        let mut answer = frame(7, ADDRESS, port, b"world");
         assert_eq!(
             gateway.handle_frame(at(0), &mut answer),
-            Action::Published { publish, peer: peer(from), payload: b"world" }
+            Action::Published { peer, payload: b"world" }
         );
     }
     assert_eq!(gateway.drops(), &Drops::default());
@@ -165,27 +170,29 @@ fn an_answer_goes_back_to_the_peer_that_asked_from_the_port_that_it_asked() {
 #[test]
 fn peers_of_the_same_port_number_are_kept_apart() {
     let mut gateway = gateway();
-    let mut ports = Vec::new();
-    let peers = [(0, "192.0.2.1:5000"), (0, "192.0.2.2:5000"), (1, "192.0.2.1:5000")];
-    for (publish, from) in peers {
+    let first = peer("192.0.2.1:5000");
+    let peers = [
+        first,
+        peer("192.0.2.2:5000"),
+        Peer { publish: 1, ..first },
+        Peer { asked: IpAddr::V4(REMOTE), ..first },
+    ];
+    let ports = peers.map(|peer| {
         let mut request = buffer(b"");
-        let frame = gateway.handle_published(at(0), publish, peer(from), &mut request).unwrap();
-        ports.push(datagram(frame).1);
-    }
-    assert_eq!(ports, [5000, 49152, 49153]);
-    for ((publish, from), port) in peers.into_iter().zip(ports) {
+        datagram(gateway.handle_published(at(0), peer, &mut request).unwrap()).1
+    });
+    assert_eq!(ports, [5000, 49152, 49153, 49154]);
+    for (peer, port) in peers.into_iter().zip(ports) {
         let mut answer = frame(7, ADDRESS, port, b"");
-        let Action::Published { publish: p, peer: to, .. } =
-            gateway.handle_frame(at(0), &mut answer)
-        else {
-            panic!()
-        };
-        assert_eq!((p, to), (publish, peer(from)));
+        assert_eq!(
+            gateway.handle_frame(at(0), &mut answer),
+            Action::Published { peer, payload: b"" }
+        );
     }
     // To another port of the guest, the number is free.
+    let another = Peer { publish: 2, ..peer("192.0.2.9:5000") };
     let mut request = buffer(b"");
-    let frame = gateway.handle_published(at(0), 2, peer("192.0.2.9:5000"), &mut request).unwrap();
-    assert_eq!(datagram(frame).1, 5000);
+    assert_eq!(datagram(gateway.handle_published(at(0), another, &mut request).unwrap()).1, 5000);
 }
 
 #[test]
@@ -197,26 +204,27 @@ fn a_flood_of_peers_does_not_end_a_conversation() {
         // A datagram of the friend's each second; four thousand newcomers in the same time.
         let now = at(n as u64 / 4096);
         if n % 4096 == 0 {
-            assert!(gateway.handle_published(now, 0, friend, &mut buffer(b"")).is_some());
+            assert!(gateway.handle_published(now, friend, &mut buffer(b"")).is_some());
         }
-        let stranger = SocketAddr::from(([10, (n >> 16) as u8, (n >> 8) as u8, n as u8], 5000));
-        refused +=
-            usize::from(gateway.handle_published(now, 0, stranger, &mut buffer(b"")).is_none());
+        let address = SocketAddr::from(([10, (n >> 16) as u8, (n >> 8) as u8, n as u8], 5000));
+        refused += usize::from(
+            gateway.handle_published(now, Peer { address, ..friend }, &mut buffer(b"")).is_none(),
+        );
     }
     assert!(refused > 0, "no table is without end");
     let mut answer = frame(7, ADDRESS, 5000, b"still here");
     assert_eq!(
         gateway.handle_frame(at(6), &mut answer),
-        Action::Published { publish: 0, peer: friend, payload: b"still here" }
+        Action::Published { peer: friend, payload: b"still here" }
     );
     let newcomer = peer("192.0.2.3:1");
-    assert!(gateway.handle_published(at(10), 0, newcomer, &mut buffer(b"")).is_some());
+    assert!(gateway.handle_published(at(10), newcomer, &mut buffer(b"")).is_some());
 }
 
 #[test]
 fn a_late_answer_reaches_nobody() {
     let mut gateway = gateway();
-    gateway.handle_published(at(0), 0, peer("192.0.2.1:53"), &mut buffer(b"")).unwrap();
+    gateway.handle_published(at(0), peer("192.0.2.1:53"), &mut buffer(b"")).unwrap();
     assert_eq!(gateway.poll_timeout(), Some(at(60)));
     gateway.handle_timeout(at(60), |_| panic!("no socket is open"));
     assert_eq!(gateway.poll_timeout(), None);
@@ -302,8 +310,7 @@ fn a_computed_checksum_of_zero_is_sent_as_its_other_form() {
     let mut gateway = gateway();
     let sums = (0..=u16::MAX).map(|word| {
         let mut request = buffer(&word.to_be_bytes());
-        let frame =
-            gateway.handle_published(at(0), 0, peer("192.0.2.1:5000"), &mut request).unwrap();
+        let frame = gateway.handle_published(at(0), peer("192.0.2.1:5000"), &mut request).unwrap();
         datagram(frame);
         u16::from_be_bytes([frame[40], frame[41]])
     });
@@ -359,10 +366,10 @@ fn a_datagram_may_come_with_options_padding_and_without_a_checksum() {
 fn a_datagram_that_needs_fragments_is_dropped() {
     let mut gateway = gateway();
     let mut largest = buffer(&[1; MAX_PAYLOAD]);
-    let frame = gateway.handle_published(at(0), 0, peer("192.0.2.1:5000"), &mut largest).unwrap();
+    let frame = gateway.handle_published(at(0), peer("192.0.2.1:5000"), &mut largest).unwrap();
     assert_eq!(frame.len(), MAX_FRAME);
     let mut larger = buffer(&[1; MAX_PAYLOAD + 1]);
-    assert!(gateway.handle_published(at(0), 0, peer("192.0.2.1:5000"), &mut larger).is_none());
+    assert!(gateway.handle_published(at(0), peer("192.0.2.1:5000"), &mut larger).is_none());
     let dropped: Vec<_> = gateway.drops().iter().collect();
     assert_eq!(dropped, [(1, "datagrams longer than 1472 bytes")]);
 }
