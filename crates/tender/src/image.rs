@@ -20,6 +20,8 @@ use zerocopy::FromBytes;
 /// Size of a page of guest memory in bytes.
 pub(crate) const PAGE: u64 = 4096;
 
+/// Most bytes of a file: there are none so large, and it is read whole.
+const MAX_FILE: u64 = 1 << 30;
 const IDENT_SIZE: usize = 16;
 const HEADER_SIZE: usize = 64;
 const PROGRAM_HEADER_SIZE: u16 = 56;
@@ -53,6 +55,9 @@ impl Image {
         let metadata = fs::metadata(path).map_err(ImageError::Open)?;
         if !metadata.is_file() {
             return Err(ImageError::NoFile);
+        }
+        if metadata.len() > MAX_FILE {
+            return Err(ImageError::TooLarge);
         }
         let mut file = Vec::new();
         fs::File::open(path)
@@ -264,6 +269,9 @@ pub enum ImageError {
     /// It is a directory, a device or the like.
     #[error("is not a file; name the image itself")]
     NoFile,
+    /// Its file is larger than any image.
+    #[error("is larger than 1 GiB; give an image built for spt")]
+    TooLarge,
     /// It is nothing that the host can start, as a hosted unikernel must be.
     #[error("is not a program; give a unikernel built as hosted")]
     NoProgram,

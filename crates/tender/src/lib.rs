@@ -16,6 +16,7 @@ mod spt;
 mod supervisor;
 
 use std::fmt;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 
@@ -53,7 +54,8 @@ pub fn run_hosted(config: &Config) -> Result<u8, Error> {
 
 fn report(ended: Ended) -> u8 {
     for line in ended.messages() {
-        eprintln!("mnet-tender: {line}");
+        // When nobody listens, the status must do.
+        let _ = writeln!(std::io::stderr(), "mnet-tender: {line}");
     }
     ended.ending.status()
 }

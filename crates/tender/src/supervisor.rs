@@ -25,6 +25,9 @@ use crate::error::Error;
 use crate::net::user::{Set, UserNetwork};
 use crate::spt::{self, Guest, Step};
 
+/// The signals to the tender that end the image, unless this process was started to ignore them.
+pub(crate) const ENDING: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
+
 /// What an event of the image's end carries, and a signal's.
 const ENDED: u64 = 0;
 const SIGNALLED: u64 = 1;
@@ -218,7 +221,7 @@ impl Signals {
         };
         let (wake, waker) = UnixStream::pair().map_err(failed)?;
         let mut signals = Self { ids: Vec::new(), last: Arc::default(), wake };
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
+        for signal in ENDING.into_iter().filter(|&signal| !is_ignored(signal)) {
             let last = Arc::clone(&signals.last);
             // They run in this order.
             let id = signal_hook::flag::register_usize(signal, last, signal as usize);
@@ -230,7 +233,7 @@ impl Signals {
         Ok(signals)
     }
 
-    /// The last one that came.
+    /// The last one that came, if one did.
     fn last(&self) -> Option<i32> {
         Some(self.last.load(Ordering::SeqCst) as i32).filter(|&signal| signal != 0)
     }
@@ -296,11 +299,10 @@ pub(crate) fn supervise(
     for ((_, user), set) in users.iter_mut().zip(networks()) {
         user.drain_guest(now(), set);
     }
-    let interrupted = |signal| [SIGINT, SIGTERM, SIGHUP].contains(&signal);
     Ok(match (status.exit_status(), status.terminating_signal()) {
         (Some(status), _) => Ending::Exited(status as u8),
         // A terminal sends its signal to both processes, and the other may be the first to notice.
-        (None, Some(signal)) if interrupted(signal) => Ending::Interrupted(signal),
+        (None, Some(signal)) if ENDING.contains(&signal) => Ending::Interrupted(signal),
         (None, Some(libc::SIGKILL)) if signals.last().is_some() => {
             Ending::Interrupted(signals.last().unwrap_or(SIGTERM))
         }
@@ -308,6 +310,17 @@ pub(crate) fn supervise(
         (None, Some(signal)) => Ending::Killed(signal),
         (None, None) => Ending::Killed(0),
     })
+}
+
+/// Whether this process was told to ignore a signal, as by nohup.
+fn is_ignored(signal: i32) -> bool {
+    // SAFETY: without a new action, sigaction only writes the present one into `action`, of which
+    // zeros are one.
+    unsafe {
+        let mut action: libc::sigaction = mem::zeroed();
+        libc::sigaction(signal, std::ptr::null(), &mut action) == 0
+            && action.sa_sigaction == libc::SIG_IGN
+    }
 }
 
 fn now() -> Instant {

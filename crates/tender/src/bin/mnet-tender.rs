@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt::Display;
+use std::io::Write;
 use std::process::ExitCode;
 use std::str::FromStr;
 
@@ -34,14 +35,13 @@ could not be started, and 128 and the signal's number if the tender was interrup
 
 fn main() -> ExitCode {
     match parse(Parser::from_env()).and_then(|command| match command {
-        Command::Help => {
-            print!("{HELP}");
-            Ok(0)
-        }
+        Command::Help => print(HELP),
         Command::Version => {
-            println!("mnet-tender {}", env!("CARGO_PKG_VERSION"));
-            println!("Solo5 spt ABI version {}", tender::ABI_VERSION);
-            Ok(0)
+            let version = env!("CARGO_PKG_VERSION");
+            print(&format!(
+                "mnet-tender {version}\nSolo5 spt ABI version {}\n",
+                tender::ABI_VERSION
+            ))
         }
         Command::Run { config, quiet } => run(&config, quiet),
     }) {
@@ -137,6 +137,11 @@ fn text(error: impl Display) -> String {
     error.to_string()
 }
 
+fn print(text: &str) -> Result<u8, String> {
+    std::io::stdout().write_all(text.as_bytes()).map(|()| 0).map_err(self::text)
+}
+
 fn say(line: impl Display) {
-    eprintln!("mnet-tender: {line}");
+    // When nobody listens, the status must do.
+    let _ = writeln!(std::io::stderr(), "mnet-tender: {line}");
 }

@@ -14,6 +14,7 @@ use solo5_abi::spt::{BOOT_INFO_BASE, CONSOLE, STACK_OFFSET};
 
 use super::Guest;
 use crate::memory::Memory;
+use crate::supervisor::ENDING;
 
 /// What a forked process does on its way to the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +121,11 @@ fn confine(parent: Pid) -> rustix::io::Result<()> {
     // (SIGKILL, SIGSTOP and the C library's own two refuse, as they may.)
     unsafe {
         for signal in 1..=64 {
-            libc::signal(signal, libc::SIG_DFL);
+            let before = libc::signal(signal, libc::SIG_DFL);
+            // nohup and the like are obeyed. (Rust itself ignores SIGPIPE: that is not meant.)
+            if before == libc::SIG_IGN && ENDING.contains(&signal) {
+                libc::signal(signal, libc::SIG_IGN);
+            }
         }
         let mut none = std::mem::zeroed();
         libc::sigemptyset(&mut none);

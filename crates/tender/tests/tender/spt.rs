@@ -280,6 +280,26 @@ fn a_signal_to_the_tender_ends_the_image_and_leaves_nothing() {
 }
 
 #[test]
+fn a_tender_that_is_to_ignore_a_signal_goes_on() {
+    let image = spin().image(&[]);
+    let mut command = image.tender(&[], &[]);
+    // SAFETY: it makes one system call, as nohup does.
+    unsafe {
+        command.pre_exec(|| {
+            libc::signal(libc::SIGHUP, libc::SIG_IGN);
+            Ok(())
+        });
+    }
+    let mut running = Running::start(command, 0);
+    let pid = running.image();
+    running.signal(libc::SIGHUP);
+    // SAFETY: kill only sends a signal, to the process of the image.
+    assert_eq!(unsafe { libc::kill(pid as i32, libc::SIGHUP) }, 0);
+    running.signal(libc::SIGTERM);
+    assert_eq!(running.child.wait().unwrap().code(), Some(143));
+}
+
+#[test]
 fn an_image_does_not_outlive_its_tender() {
     let image = spin().image(&[]);
     let mut running = Running::start(image.tender(&[], &[]), 0);

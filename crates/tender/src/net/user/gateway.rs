@@ -266,6 +266,11 @@ impl Gateway {
         peer: Peer,
         buffer: &'b mut [u8],
     ) -> Option<&'b [u8]> {
+        if peer.address.port() == 0 {
+            // It wants no answer (RFC 768), and port 0 could not be given one.
+            self.count(Drop::UdpHeader);
+            return None;
+        }
         let Some((source, destination)) = self.published.admit(now, peer) else {
             self.count(Drop::TooManyPeers);
             return None;

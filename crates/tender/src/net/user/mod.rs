@@ -31,6 +31,8 @@ pub(crate) use self::gateway::{MAC, MTU};
 
 /// Bytes to ask for in each socket buffer: room for some hundreds of large datagrams.
 const SOCKET_BUFFER: usize = 4 << 20;
+/// The same for the sockets that the image sends from, of which there may be many.
+const OUTGOING_BUFFER: usize = 512 << 10;
 /// Frames that wait for the image when its socket is full.
 const QUEUE: usize = 1024;
 /// Datagrams taken from one socket before the others, and the image, have their turn.
@@ -70,8 +72,8 @@ impl Set<'_> {
         EventData::new_u64(u64::from(self.network) << 32 | u64::from(source))
     }
 
-    fn add(self, fd: impl AsFd, source: Source) -> Result<(), Errno> {
-        epoll::add(self.epoll, fd, self.data(source), EventFlags::IN)
+    fn add(self, fd: impl AsFd, source: Source, events: EventFlags) -> Result<(), Errno> {
+        epoll::add(self.epoll, fd, self.data(source), events)
     }
 
     fn modify(self, fd: impl AsFd, source: Source, events: EventFlags) -> Result<(), Errno> {
@@ -126,8 +128,10 @@ impl UserNetwork {
 
     /// Adds all that it waits for to an epoll set.
     pub(crate) fn register(&self, set: Set<'_>) -> Result<(), Errno> {
-        set.add(&self.guest.socket, GUEST)?;
-        (1..).zip(&self.published).try_for_each(|(source, socket)| set.add(socket, source))
+        set.add(&self.guest.socket, GUEST, EventFlags::IN)?;
+        (1..)
+            .zip(&self.published)
+            .try_for_each(|(source, socket)| set.add(socket, source, EventFlags::IN))
     }
 
     /// Does what there is to do at an event of this source.
@@ -156,7 +160,9 @@ impl UserNetwork {
                 Action::Outgoing { socket, open, to, payload } => {
                     let source = (1 + self.published.len() + socket) as Source;
                     if open {
-                        open_outgoing(&mut self.outgoing, socket, source, set);
+                        let add =
+                            |opened: &Socket| set.add(opened, source, host_events(self.paused));
+                        open_outgoing(&mut self.outgoing, socket, add);
                     }
                     match self.outgoing.get(socket) {
                         Some(Some(opened)) => opened.send(payload, to.into()).err(),
@@ -220,7 +226,7 @@ impl UserNetwork {
         let paused = self.guest.queue.is_full();
         if paused != self.paused {
             self.paused = paused;
-            let events = if paused { EventFlags::empty() } else { EventFlags::IN };
+            let events = host_events(paused);
             let sockets =
                 self.published.iter().map(Some).chain(self.outgoing.iter().map(Option::as_ref));
             for (source, socket) in (1..).zip(sockets) {
@@ -235,7 +241,11 @@ impl UserNetwork {
     /// Forgets who was silent for too long. To be called at [`UserNetwork::poll_timeout`].
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         let Self { gateway, outgoing, .. } = self;
-        gateway.handle_timeout(now, |closed| outgoing[closed] = None);
+        gateway.handle_timeout(now, |closed| {
+            if let Some(socket) = outgoing.get_mut(closed) {
+                *socket = None;
+            }
+        });
     }
 
     /// When [`UserNetwork::handle_timeout`] next has something to do.
@@ -244,13 +254,21 @@ impl UserNetwork {
     }
 }
 
+/// What to wait for at the sockets of the host.
+fn host_events(paused: bool) -> EventFlags {
+    if paused { EventFlags::empty() } else { EventFlags::IN }
+}
+
 /// Opens the socket of a port of the image, in place of what had its index before.
-fn open_outgoing(sockets: &mut Vec<Option<Socket>>, index: usize, source: Source, set: Set<'_>) {
+fn open_outgoing(
+    sockets: &mut Vec<Option<Socket>>,
+    index: usize,
+    add: impl FnOnce(&Socket) -> Result<(), Errno>,
+) {
     if index >= sockets.len() {
         sockets.resize_with(index + 1, || None);
     }
-    let opened = Socket::any_port(SOCKET_BUFFER);
-    sockets[index] = opened.ok().filter(|socket| set.add(socket, source).is_ok());
+    sockets[index] = Socket::any_port(OUTGOING_BUFFER).ok().filter(|socket| add(socket).is_ok());
 }
 
 /// Our end of the pair of sockets, and the frames that found no room in the image's.
