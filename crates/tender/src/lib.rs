@@ -1,0 +1,198 @@
+#![doc = include_str!("../README.md")]
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+compile_error!("the tender runs images on Linux on x86-64");
+
+mod attach;
+mod block;
+mod config;
+mod device;
+mod error;
+mod hosted;
+mod image;
+mod memory;
+mod net;
+mod spt;
+mod supervisor;
+
+use std::fmt;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+
+use image::Image;
+use net::user::UserNetwork;
+use supervisor::Signals;
+
+pub use block::BlockError;
+pub use config::{Config, Memory, ParseMemoryError};
+pub use error::Error;
+pub use image::ImageError;
+pub use net::{Network, NetworkError, ParseNetworkError, ParsePublishError, Publish, PublishError};
+pub use netdev::{Mac, ParseMacError};
+pub use solo5_abi::spt::ABI_VERSION;
+pub use supervisor::Ending;
+
+/// Runs a Solo5 spt image to its end, and gives its exit status.
+///
+/// What ended it, if it was not itself, is said in a line on standard error. See [`Tender`] for the
+/// steps one by one.
+///
+/// # Errors
+/// Why it was not run.
+pub fn run(config: &Config) -> Result<u8, Error> {
+    Tender::new(config)?.run().map(report)
+}
+
+/// As [`run`], for a unikernel that was built as an ordinary program of this host.
+///
+/// # Errors
+/// Why it was not run.
+pub fn run_hosted(config: &Config) -> Result<u8, Error> {
+    Tender::hosted(config)?.run().map(report)
+}
+
+fn report(ended: Ended) -> u8 {
+    for line in ended.messages() {
+        // When nobody listens, the status must do.
+        let _ = writeln!(std::io::stderr(), "mnet-tender: {line}");
+    }
+    ended.ending.status()
+}
+
+/// An image that has been checked, with its devices open: what remains is to run it.
+#[derive(Debug)]
+pub struct Tender {
+    program: Program,
+    users: Vec<(String, UserNetwork)>,
+    publish: Vec<Publish>,
+}
+
+#[derive(Debug)]
+enum Program {
+    Spt(spt::Guest),
+    Hosted(Config, Vec<device::Device>),
+}
+
+impl Tender {
+    /// Checks a Solo5 spt image, opens its devices and publishes its ports.
+    ///
+    /// # Errors
+    /// What is wrong with the image, a device or an option.
+    pub fn new(config: &Config) -> Result<Self, Error> {
+        let image = Image::read(&config.image)
+            .map_err(|source| Error::Image { path: config.image.clone(), source })?;
+        let attached = attach::spt(config, image.manifest())?;
+        let guest = spt::Guest::new(image, config.mem, &config.args, attached.devices)?;
+        Ok(Self {
+            program: Program::Spt(guest),
+            users: attached.users,
+            publish: config.publish.clone(),
+        })
+    }
+
+    /// As [`Tender::new`], for a unikernel that was built as an ordinary program of this host.
+    ///
+    /// It is started with `--net:NAME=@FD --net-mac:NAME=MAC --net-mtu:NAME=MTU` for each network,
+    /// before its own arguments. It is not confined, and gets all memory that it wants.
+    ///
+    /// # Errors
+    /// What is wrong with a device or an option.
+    pub fn hosted(config: &Config) -> Result<Self, Error> {
+        hosted::check(&config.image)?;
+        let attached = attach::hosted(config)?;
+        Ok(Self {
+            program: Program::Hosted(config.clone(), attached.devices),
+            users: attached.users,
+            publish: config.publish.clone(),
+        })
+    }
+
+    /// The ports that can be reached from now on, in the order of [`Config::publish`].
+    pub fn published(&self) -> impl Iterator<Item = Published> {
+        let bound = self.users.iter().flat_map(|(_, user)| user.published());
+        bound.zip(&self.publish).map(|(host, publish)| Published { host, guest: publish.guest })
+    }
+
+    /// Runs the image to its end.
+    ///
+    /// Until then, SIGINT, SIGTERM and SIGHUP end the image instead of this process; if this
+    /// process ends in any other way, so does the image.
+    ///
+    /// # Errors
+    /// Why it could not be started.
+    pub fn run(mut self) -> Result<Ended, Error> {
+        let signals = Signals::watch()?;
+        let ending = match self.program {
+            Program::Spt(guest) => {
+                let (child, report) = supervisor::fork(&guest)?;
+                // The devices are the image's alone.
+                let mem = guest.mem;
+                drop(guest);
+                let ending = supervisor::supervise(child, &signals, &mut self.users)?;
+                if let Some(error) = supervisor::launch_error(&report, mem) {
+                    return Err(error);
+                }
+                ending
+            }
+            Program::Hosted(config, devices) => {
+                let child = hosted::start(&config, &devices)?;
+                drop(devices);
+                supervisor::supervise(child, &signals, &mut self.users)?
+            }
+        };
+        let dropped = self.users.iter().flat_map(|(name, user)| {
+            user.drops().map(|(count, what)| Dropped { network: name.clone(), count, what })
+        });
+        Ok(Ended { ending, dropped: dropped.collect() })
+    }
+}
+
+/// A port that can be reached from the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// Where on the host, with the port that was really taken.
+    pub host: SocketAddr,
+    /// The port of the image.
+    pub guest: NonZeroU16,
+}
+
+impl fmt::Display for Published {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/udp -> service port {}", self.host, self.guest)
+    }
+}
+
+/// What became of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// How it ended.
+    pub ending: Ending,
+    /// What its `user` networks dropped.
+    pub dropped: Vec<Dropped>,
+}
+
+impl Ended {
+    /// What a person wants to know of it, line by line: nothing, if the image ended by itself and
+    /// nothing was dropped.
+    pub fn messages(&self) -> impl Iterator<Item = String> {
+        self.ending.message().into_iter().chain(self.dropped.iter().map(Dropped::to_string))
+    }
+}
+
+/// What a `user` network dropped, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dropped {
+    /// The network.
+    pub network: String,
+    /// How often.
+    pub count: u64,
+    /// What it was.
+    pub what: &'static str,
+}
+
+impl fmt::Display for Dropped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the network {} dropped {} {}", self.network, self.count, self.what)
+    }
+}
