@@ -19,9 +19,11 @@ use std::fmt;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
+use std::path::Path;
 
 use image::Image;
 use net::user::UserNetwork;
+use solo5_abi::Kind;
 use supervisor::Signals;
 
 pub use block::BlockError;
@@ -32,6 +34,17 @@ pub use net::{Network, NetworkError, ParseNetworkError, ParsePublishError, Publi
 pub use netdev::{Mac, ParseMacError};
 pub use solo5_abi::spt::ABI_VERSION;
 pub use supervisor::Ending;
+
+/// Names of the networks that a Solo5 spt image has.
+///
+/// # Errors
+/// What is wrong with the image.
+pub fn networks(image: &Path) -> Result<Vec<String>, Error> {
+    let read =
+        Image::read(image).map_err(|source| Error::Image { path: image.to_owned(), source })?;
+    let networks = read.manifest().iter().filter(|entry| entry.kind() == Some(Kind::Net));
+    Ok(networks.map(|entry| entry.name().to_owned()).collect())
+}
 
 /// Runs a Solo5 spt image to its end, and gives its exit status.
 ///

@@ -1,0 +1,92 @@
+//! The workspace that the command is typed in, and its unikernels.
+
+use cargo_metadata::{Metadata, MetadataCommand, Package};
+use serde::Deserialize;
+
+/// A workspace.
+pub(crate) struct Project {
+    metadata: Metadata,
+}
+
+impl Project {
+    /// Reads the workspace that the current folder is in.
+    pub(crate) fn read() -> Result<Self, Error> {
+        let metadata = MetadataCommand::new().no_deps().exec().map_err(|error| match error {
+            cargo_metadata::Error::CargoMetadata { stderr } => Error::Cargo(last_line(&stderr)),
+            error => Error::Cargo(error.to_string()),
+        })?;
+        Ok(Self { metadata })
+    }
+
+    /// The unikernel of this name.
+    pub(crate) fn unikernel(&self, name: &str) -> Result<&Package, Error> {
+        self.unikernels().find(|package| package.name.as_str() == name).ok_or_else(|| {
+            let mut names: Vec<_> =
+                self.unikernels().map(|package| package.name.as_str()).collect();
+            names.sort_unstable();
+            match names.join(", ") {
+                none if none.is_empty() => Error::NoUnikernels { name: name.to_owned() },
+                names => Error::NoSuchUnikernel { name: name.to_owned(), names },
+            }
+        })
+    }
+
+    fn unikernels(&self) -> impl Iterator<Item = &Package> {
+        self.metadata.packages.iter().filter(|package| {
+            package.targets.iter().any(|target| target.is_bin())
+                && package.dependencies.iter().any(|dependency| dependency.name == "mkernel")
+        })
+    }
+}
+
+/// What a unikernel asks for where nothing is said: its `[package.metadata.mnet]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Defaults {
+    pub(crate) publish: Vec<String>,
+    pub(crate) mem: Option<u64>,
+    pub(crate) args: Vec<String>,
+}
+
+impl Defaults {
+    pub(crate) fn of(package: &Package) -> Result<Self, Error> {
+        let Some(defaults) = package.metadata.get("mnet") else { return Ok(Self::default()) };
+        Self::deserialize(defaults).map_err(|error| Error::Defaults {
+            name: package.name.to_string(),
+            reason: error.to_string(),
+        })
+    }
+}
+
+fn last_line(text: &str) -> String {
+    let line = text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or(text);
+    line.trim().to_owned()
+}
+
+/// What is wrong with a workspace.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("cargo cannot read this workspace: {0}")]
+    Cargo(String),
+    #[error("no unikernel '{name}'; this workspace has {names}")]
+    NoSuchUnikernel { name: String, names: String },
+    #[error("no unikernel '{name}'; this workspace has none: a program that depends on mkernel")]
+    NoUnikernels { name: String },
+    #[error("[package.metadata.mnet] of {name}: {reason}")]
+    Defaults { name: String, reason: String },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unikernel_is_found_by_its_name_and_others_are_named_if_it_is_not() {
+        let project = Project::read().unwrap();
+        let echo = project.unikernel("echo").unwrap();
+        assert_eq!(Defaults::of(echo).unwrap().publish, ["127.0.0.1:7007:7/udp"]);
+        let error = project.unikernel("mnet").unwrap_err().to_string();
+        assert!(error.starts_with("no unikernel 'mnet'; this workspace has "), "{error}");
+        assert!(error.contains("echo"), "{error}");
+    }
+}

@@ -1,0 +1,113 @@
+//! Running an image in the tender.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use tender::{Config, Mac, Memory, Network, Publish, Tender};
+
+use crate::compile::{self, Platform};
+use crate::project::{Defaults, Project};
+use crate::say;
+
+/// The address of an image on the tender's `user` network, which has no DHCP yet.
+const USER_ADDRESS: [&str; 2] = ["--ipv4=10.0.2.15/24", "--ipv4-gateway=10.0.2.2"];
+
+#[derive(Args, Debug)]
+pub(crate) struct Run {
+    /// A package of this workspace, or the path of an image.
+    unikernel: String,
+    /// What it is built for, or was.
+    #[arg(long, value_enum, default_value_t)]
+    platform: Platform,
+    /// What a network of the image is attached to: user, tap:IF or @FD. Those that are not named
+    /// are attached to a user network each.
+    #[arg(long, value_name = "NAME=NETWORK", value_parser = named::<Network>)]
+    net: Vec<(String, Network)>,
+    /// The MAC address of a network of the image.
+    #[arg(long, value_name = "NAME=MAC", value_parser = named::<Mac>)]
+    net_mac: Vec<(String, Mac)>,
+    /// A port of the image that is to be reached from the host.
+    #[arg(long, value_name = "[ADDR:]HOST:GUEST/udp")]
+    publish: Vec<Publish>,
+    /// Memory of the image in MiB [default: 512].
+    #[arg(long, value_name = "MIB")]
+    mem: Option<Memory>,
+    /// The image's arguments.
+    #[arg(last = true)]
+    args: Vec<String>,
+}
+
+/// Reads `NAME=VALUE`.
+fn named<T>(text: &str) -> Result<(String, T), String>
+where
+    T: std::str::FromStr<Err: std::fmt::Display>,
+{
+    let (name, value) = text.split_once('=').ok_or("give NAME=VALUE, such as service=user")?;
+    let value = value.parse().map_err(|error: T::Err| error.to_string())?;
+    Ok((name.to_owned(), value))
+}
+
+impl Run {
+    /// Runs the image to its end, and gives its exit status.
+    pub(crate) fn run(self) -> Result<u8, Box<dyn Error>> {
+        let (image, defaults) = self.image()?;
+        let config = self.config(image, defaults)?;
+        let tender = match self.platform {
+            Platform::Spt => Tender::new(&config)?,
+            Platform::Hosted => Tender::hosted(&config)?,
+        };
+        for port in tender.published() {
+            let (address, number) = (port.host.ip(), port.host.port());
+            say(&format!("{port}; try it: nc -u {address} {number}"));
+        }
+        let ended = tender.run()?;
+        ended.messages().for_each(|line| say(&line));
+        Ok(ended.ending.status())
+    }
+
+    /// The image, built if need be, and what its package asks for.
+    fn image(&self) -> Result<(PathBuf, Defaults), Box<dyn Error>> {
+        let path = Path::new(&self.unikernel);
+        if path.components().count() > 1 || path.is_file() {
+            return Ok((path.to_owned(), Defaults::default()));
+        }
+        let project = Project::read()?;
+        let package = project.unikernel(&self.unikernel)?;
+        Ok((compile::build(package, self.platform)?, Defaults::of(package)?))
+    }
+
+    fn config(&self, image: PathBuf, defaults: Defaults) -> Result<Config, Box<dyn Error>> {
+        let mut config = Config::new(image);
+        config.networks = self.net.clone();
+        let names = match self.platform {
+            Platform::Spt => tender::networks(&config.image)?,
+            // A Linux process has no manifest to look into.
+            Platform::Hosted if self.net.is_empty() => vec!["service".to_owned()],
+            Platform::Hosted => Vec::new(),
+        };
+        for name in names {
+            if !config.networks.iter().any(|(other, _)| *other == name) {
+                config.networks.push((name, Network::User));
+            }
+        }
+        config.macs = self.net_mac.clone();
+        let is_user = config.networks.iter().any(|(_, network)| *network == Network::User);
+
+        config.publish = self.publish.clone();
+        if is_user && config.publish.is_empty() {
+            let parsed = defaults.publish.iter().map(|publish| publish.parse());
+            config.publish = parsed.collect::<Result<_, _>>()?;
+        }
+        config.mem = match (self.mem, defaults.mem) {
+            (Some(mem), _) => mem,
+            (None, Some(mib)) => mib.to_string().parse()?,
+            (None, None) => Memory::default(),
+        };
+        config.args = if self.args.is_empty() { defaults.args } else { self.args.clone() };
+        if is_user && !config.args.iter().any(|argument| argument.starts_with("--ipv4")) {
+            config.args.extend(USER_ADDRESS.map(str::to_owned));
+        }
+        Ok(config)
+    }
+}
