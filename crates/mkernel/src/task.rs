@@ -75,7 +75,6 @@ impl<T> Drop for End<T> {
 /// A task's handle: await it for the task's output, or abort the task.
 ///
 /// Dropping it lets the task run on.
-#[must_use = "dropping a handle lets the task run on: say so with `drop`"]
 pub struct JoinHandle<T> {
     state: Rc<State<T>>,
 }
@@ -151,10 +150,10 @@ mod tests {
         block_on({
             let ran = ran.clone();
             async move {
-                drop(spawn(async move {
+                spawn(async move {
                     yield_now().await;
                     ran.set(true);
-                }));
+                });
                 yield_now().await;
                 yield_now().await;
             }

@@ -25,22 +25,22 @@ pub(crate) struct State {
     pub(crate) driver: Option<Waker>,
     /// Who waits for the device to take frames.
     pub(crate) senders: WaitList,
-    /// Who waits for a socket's datagrams, by the socket's number.
-    readers: Vec<WaitList>,
-    /// Sockets of ports that were read from without being bound.
-    pub(crate) implicit: Vec<SocketId>,
+    /// By the sockets' numbers.
+    sockets: Vec<Socket>,
+}
+
+#[derive(Default)]
+struct Socket {
+    /// Who waits for its datagrams.
+    readers: WaitList,
+    /// Its port was read from without being bound.
+    implicit: bool,
 }
 
 impl Shared {
     pub(crate) fn new(stack: Stack) -> Rc<Self> {
         let pool = stack.pool().clone();
-        let state = State {
-            stack,
-            driver: None,
-            senders: WaitList::new(),
-            readers: Vec::new(),
-            implicit: Vec::new(),
-        };
+        let state = State { stack, driver: None, senders: WaitList::new(), sockets: Vec::new() };
         Rc::new(Self { pool, state: RefCell::new(state) })
     }
 
@@ -94,20 +94,38 @@ impl State {
 
     /// Makes a socket, and a place to wait for its datagrams.
     pub(crate) fn bind(&mut self, local: Local) -> Result<SocketId, BindError> {
-        let socket = self.stack.udp_bind(local)?;
-        let length = self.readers.len().max(usize::from(socket.number()) + 1);
-        self.readers.resize_with(length, WaitList::new);
-        Ok(socket)
+        let id = self.stack.udp_bind(local)?;
+        let index = usize::from(id.number());
+        if index >= self.sockets.len() {
+            self.sockets.resize_with(index + 1, Socket::default);
+        }
+        self.sockets[index].implicit = false;
+        Ok(id)
     }
 
-    pub(crate) fn readers(&mut self, socket: SocketId) -> &mut WaitList {
-        &mut self.readers[usize::from(socket.number())]
+    /// The socket of a port that is read from without being bound. It stays as long as the stack.
+    pub(crate) fn implicit(&mut self, port: u16) -> Result<SocketId, BindError> {
+        if port == 0 {
+            return Err(BindError::PortZero);
+        }
+        match self.stack.udp().socket_on(port) {
+            Some(id) if self.sockets[usize::from(id.number())].implicit => Ok(id),
+            _ => {
+                let id = self.bind(port.into())?;
+                self.sockets[usize::from(id.number())].implicit = true;
+                Ok(id)
+            }
+        }
+    }
+
+    pub(crate) fn readers(&mut self, id: SocketId) -> &mut WaitList {
+        &mut self.sockets[usize::from(id.number())].readers
     }
 
     /// Wakes everybody who waits for anything.
     pub(crate) fn wake_all(&self) {
         self.senders.wake_all();
-        self.readers.iter().for_each(WaitList::wake_all);
+        self.sockets.iter().for_each(|socket| socket.readers.wake_all());
     }
 }
 

@@ -77,7 +77,7 @@ impl Stack {
         mkernel::fill_random(&mut seed);
         let pool = config.pool(device.mtu());
         let shared = Shared::new(mnet_proto::Stack::new(config, &device, pool, seed)?);
-        drop(mkernel::spawn(drive(Rc::downgrade(&shared), device)));
+        mkernel::spawn(drive(Rc::downgrade(&shared), device));
         Ok(Self { shared })
     }
 

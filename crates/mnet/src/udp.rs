@@ -2,7 +2,7 @@ use alloc::rc::Rc;
 use core::fmt;
 use core::net::SocketAddr;
 
-use mnet_proto::{BindError, Local, SendError, SocketId};
+use mnet_proto::{BindError, Local, SendError};
 
 use crate::error::RecvError;
 use crate::shared::Shared;
@@ -45,7 +45,7 @@ impl Udp {
         port: u16,
         buffer: &mut [u8],
     ) -> Result<(usize, SocketAddr), RecvError> {
-        let socket = self.implicit(port)?;
+        let socket = self.shared.state.borrow_mut().implicit(port)?;
         let datagram = self.shared.receive(socket).await?;
         Ok((copy(datagram.packet.bytes(), buffer), datagram.remote))
     }
@@ -77,20 +77,6 @@ impl Udp {
         fill: impl FnOnce(&mut [u8]),
     ) -> Result<(), SendError> {
         send_with(&self.shared, Local::default(), to.into(), length, fill).await
-    }
-
-    /// The socket of a port that is read from without being bound.
-    fn implicit(&self, port: u16) -> Result<SocketId, RecvError> {
-        let mut state = self.shared.state.borrow_mut();
-        match state.stack.udp().socket_on(port) {
-            Some(socket) if state.implicit.contains(&socket) => Ok(socket),
-            _ if port == 0 => Err(RecvError::Port(BindError::PortZero)),
-            _ => {
-                let socket = state.bind(port.into())?;
-                state.implicit.push(socket);
-                Ok(socket)
-            }
-        }
     }
 }
 

@@ -1,0 +1,80 @@
+//! `cargo mnet` as a person types it, and mistypes it.
+
+#![allow(clippy::unwrap_used, reason = "they are tests, helpers and all")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use mnet_tests::{Running, built, client, ping_pong, workspace};
+use rustix::process::Signal;
+
+fn cargo_mnet(arguments: &[&str]) -> Command {
+    let mut command = Command::new(&built().command);
+    command.args(arguments).current_dir(workspace());
+    command
+}
+
+/// The one line that is said of what is wrong.
+fn error(arguments: &[&str]) -> String {
+    let Output { status, stdout, stderr } = cargo_mnet(arguments).output().unwrap();
+    let said = String::from_utf8(stderr).unwrap();
+    assert!(!status.success() && stdout.is_empty(), "{arguments:?}: {status} {said}");
+    let mut lines =
+        said.lines().filter(|line| line.contains("error: ") || line.starts_with("cargo mnet: "));
+    let line = lines.next().unwrap_or_else(|| panic!("{said}")).to_owned();
+    assert_eq!(lines.next(), None, "{said}");
+    line
+}
+
+#[test]
+fn build_prints_the_path_of_the_image_last() {
+    let echo = &built().echo;
+    assert!(echo.is_file() && echo.ends_with(Path::new("x86_64-unknown-none/image/echo")));
+}
+
+#[test]
+fn run_builds_publishes_and_says_how_to_try_it() {
+    // Other than the default, lest two runs of the tests meet.
+    let running = Running::start(&mut cargo_mnet(&["run", "echo", "--publish=127.0.0.1:0:7/udp"]));
+    let line = running.line("try it: nc -u 127.0.0.1 ");
+    let port: u16 = line.rsplit_once(' ').unwrap().1.parse().unwrap();
+    assert!(line.contains(&format!("127.0.0.1:{port}/udp -> service port 7")), "{line}");
+    let mut running = running.ready();
+    ping_pong(&client(([127, 0, 0, 1], port).into()), 64, 10);
+    running.signal(Signal::INT);
+    let _ = running.line("cargo mnet: interrupted");
+    assert_eq!(running.wait().code(), Some(130));
+}
+
+#[test]
+fn it_is_installed_as_a_command_of_cargo_too() {
+    let help = cargo_mnet(&["mnet", "run", "--help"]).output().unwrap();
+    assert!(help.status.success());
+    let said = String::from_utf8(help.stdout).unwrap();
+    assert!(said.contains("cargo mnet run") && said.contains("--publish"), "{said}");
+}
+
+#[test]
+fn what_is_not_there_is_named_with_what_is() {
+    let no_unikernel = "cargo mnet: no unikernel 'ecoh'; this workspace has echo";
+    assert_eq!(error(&["run", "ecoh"]), no_unikernel);
+    assert_eq!(error(&["build", "ecoh"]), no_unikernel);
+    assert!(error(&["run", "./no/such/image"]).contains("./no/such/image"));
+    assert!(error(&["run", "Cargo.toml"]).contains("is not an ELF file"));
+    let other = error(&["run", "echo", "--net=other=user"]);
+    assert!(other.contains("other") && other.contains("service"), "{other}");
+}
+
+#[test]
+fn what_is_malformed_is_named_with_what_would_be_right() {
+    for (argument, expected) in [
+        ("--net=service", "service=user"),
+        ("--net=service=xyz", "tap:"),
+        ("--net-mac=service=1", "02:00:00:00:00:01"),
+        ("--publish=7007", "127.0.0.1:7007:7/udp"),
+        ("--mem=much", "512"),
+    ] {
+        let line = error(&["run", "echo", argument]);
+        assert!(line.contains(expected), "{argument}: {line}");
+    }
+}
