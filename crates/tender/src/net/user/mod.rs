@@ -153,11 +153,11 @@ impl UserNetwork {
         }
     }
 
-    /// Takes what the image has sent.
-    pub(crate) fn drain_guest(&mut self, now: Instant, set: Set<'_>) {
+    /// Takes what the image has sent, and tells whether there may be more.
+    pub(crate) fn drain_guest(&mut self, now: Instant, set: Set<'_>) -> bool {
         // As many as may be there at once; what is sent meanwhile has its turn later.
         for _ in 0..QUEUE {
-            let Ok(length) = read(&self.guest.socket, &mut self.buffer[..]) else { return };
+            let Ok(length) = read(&self.guest.socket, &mut self.buffer[..]) else { return false };
             let drop = match self.gateway.handle_frame(now, &mut self.buffer[..length]) {
                 Action::None => None,
                 Action::Reply(frame) => self.guest.send(frame).err(),
@@ -184,6 +184,7 @@ impl UserNetwork {
                 self.gateway.count(drop);
             }
         }
+        true
     }
 
     /// Takes what came to a socket of the host, and gives how many datagrams that were.
