@@ -72,7 +72,9 @@ impl fmt::Display for Ending {
             Self::Interrupted(_) => return f.write_str("interrupted"),
             Self::Forbidden => "it made a system call that is not allowed",
             Self::Killed(signal) => match signal {
-                libc::SIGSEGV | libc::SIGBUS => "it touched memory that is not its own (SIGSEGV)",
+                libc::SIGSEGV | libc::SIGBUS => {
+                    "it touched memory that is not its own, or the processor (SIGSEGV)"
+                }
                 libc::SIGILL | libc::SIGTRAP => "it ran an instruction that is none (SIGILL)",
                 libc::SIGFPE => "it divided by zero or the like (SIGFPE)",
                 libc::SIGPIPE => "nobody reads its console any more (SIGPIPE)",
@@ -210,6 +212,8 @@ pub(crate) struct Signals {
     ids: Vec<SigId>,
     last: Arc<AtomicUsize>,
     wake: UnixStream,
+    /// Kept, as `wake` would tell of its end.
+    _waker: UnixStream,
 }
 
 impl Signals {
@@ -220,13 +224,13 @@ impl Signals {
             source: Errno::from_io_error(&error).unwrap_or(Errno::INVAL),
         };
         let (wake, waker) = UnixStream::pair().map_err(failed)?;
-        let mut signals = Self { ids: Vec::new(), last: Arc::default(), wake };
+        let mut signals = Self { ids: Vec::new(), last: Arc::default(), wake, _waker: waker };
         for signal in ENDING.into_iter().filter(|&signal| !is_ignored(signal)) {
             let last = Arc::clone(&signals.last);
             // They run in this order.
             let id = signal_hook::flag::register_usize(signal, last, signal as usize);
             signals.ids.push(id.map_err(failed)?);
-            let waker = waker.try_clone().map_err(failed)?;
+            let waker = signals._waker.try_clone().map_err(failed)?;
             let id = signal_hook::low_level::pipe::register(signal, waker);
             signals.ids.push(id.map_err(failed)?);
         }
@@ -297,7 +301,7 @@ pub(crate) fn supervise(
     let status = child.wait().map_err(system)?;
     // What it sent last is still on its way.
     for ((_, user), set) in users.iter_mut().zip(networks()) {
-        user.drain_guest(now(), set);
+        while user.drain_guest(now(), set) {}
     }
     Ok(match (status.exit_status(), status.terminating_signal()) {
         (Some(status), _) => Ending::Exited(status as u8),

@@ -35,8 +35,9 @@ const SOCKET_BUFFER: usize = 4 << 20;
 const OUTGOING_BUFFER: usize = 512 << 10;
 /// Frames that wait for the image when its socket is full.
 const QUEUE: usize = 1024;
-/// Datagrams taken from one socket before the others, and the image, have their turn.
-const BATCH: usize = 64;
+/// Datagrams taken from one socket before the others, and the image, have their turn: a burst of
+/// what the host gives an ordinary socket room for.
+const BATCH: usize = 256;
 
 /// One `user` network, with all that it has open.
 #[derive(Debug)]
@@ -46,7 +47,7 @@ pub(crate) struct UserNetwork {
     published: Vec<Socket>,
     /// By the gateway's index.
     outgoing: Vec<Option<Socket>>,
-    /// A frame or a datagram at a time: one byte more than the largest, to know what is larger.
+    /// A frame of the image at a time, with one byte more to know what is too long.
     buffer: Box<[u8; MAX_FRAME + 1]>,
     /// Whether the host's sockets are left alone, because the queue to the image is full.
     paused: bool,
@@ -136,21 +137,27 @@ impl UserNetwork {
 
     /// Does what there is to do at an event of this source.
     pub(crate) fn handle_event(&mut self, now: Instant, source: Source, set: Set<'_>) {
-        if source == GUEST {
+        // A batch of frames is answered by as many, which are lost if they find no room.
+        let answers = source == GUEST || self.drain_host(now, source as usize - 1) > 1;
+        self.flush();
+        if answers {
             self.drain_guest(now, set);
-            self.guest.flush();
-        } else if self.drain_host(now, source as usize - 1) {
-            // There is more, but the image comes first: its frames are lost if they find no room.
-            self.drain_guest(now, set);
+            self.flush();
         }
         self.update_interest(set);
     }
 
-    /// Takes what the image has sent.
-    pub(crate) fn drain_guest(&mut self, now: Instant, set: Set<'_>) {
+    fn flush(&mut self) {
+        for _ in 0..self.guest.flush() {
+            self.gateway.count(Drop::NotTaken);
+        }
+    }
+
+    /// Takes what the image has sent, and tells whether there may be more.
+    pub(crate) fn drain_guest(&mut self, now: Instant, set: Set<'_>) -> bool {
         // As many as may be there at once; what is sent meanwhile has its turn later.
         for _ in 0..QUEUE {
-            let Ok(length) = read(&self.guest.socket, &mut self.buffer[..]) else { return };
+            let Ok(length) = read(&self.guest.socket, &mut self.buffer[..]) else { return false };
             let drop = match self.gateway.handle_frame(now, &mut self.buffer[..length]) {
                 Action::None => None,
                 Action::Reply(frame) => self.guest.send(frame).err(),
@@ -177,28 +184,30 @@ impl UserNetwork {
                 self.gateway.count(drop);
             }
         }
+        true
     }
 
-    /// Takes what came to a socket of the host, and tells whether there may be more.
-    fn drain_host(&mut self, now: Instant, index: usize) -> bool {
-        for _ in 0..BATCH {
-            if self.guest.queue.is_full() {
-                return true;
-            }
-            let socket = match index.checked_sub(self.published.len()) {
-                None => &self.published[index],
-                Some(index) => match self.outgoing.get(index) {
-                    Some(Some(socket)) => socket,
-                    // It was closed since the event.
-                    _ => return false,
-                },
+    /// Takes what came to a socket of the host, and gives how many datagrams that were.
+    ///
+    /// They go into the queue first: the socket is emptied before the image, woken by the first
+    /// frame, takes the processor, so that a burst finds room in it.
+    fn drain_host(&mut self, now: Instant, index: usize) -> usize {
+        let outgoing = index.checked_sub(self.published.len());
+        let socket = match outgoing {
+            None => &self.published[index],
+            Some(index) => match self.outgoing.get(index) {
+                Some(Some(socket)) => socket,
+                // It was closed since the event.
+                _ => return 0,
+            },
+        };
+        for count in 0..BATCH {
+            let Some(slot) = self.guest.queue.back() else { return count };
+            let Some((length, from, asked)) = socket.receive(&mut slot[HEADERS..]) else {
+                return count;
             };
-            let buffer = &mut self.buffer[..];
-            let Some((length, from, asked)) = socket.receive(&mut buffer[HEADERS..]) else {
-                return false;
-            };
-            let datagram = &mut buffer[..HEADERS + length];
-            let frame = match (index.checked_sub(self.published.len()), from) {
+            let datagram = &mut slot[..HEADERS + length];
+            let frame = match (outgoing, from) {
                 (None, address) => {
                     let peer = Peer { publish: index, asked, address };
                     self.gateway.handle_published(now, peer, datagram)
@@ -208,11 +217,11 @@ impl UserNetwork {
                 }
                 (Some(_), SocketAddr::V6(_)) => None,
             };
-            if let Some(Err(drop)) = frame.map(|frame| self.guest.send(frame)) {
-                self.gateway.count(drop);
+            if let Some(length) = frame.map(<[u8]>::len) {
+                self.guest.queue.push(length);
             }
         }
-        true
+        BATCH
     }
 
     /// Waits for the image to have room while frames wait for it, and for nothing from the host
@@ -221,7 +230,9 @@ impl UserNetwork {
         let waiting = !self.guest.queue.is_empty();
         if waiting != self.guest.awaited {
             let events = if waiting { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
-            self.guest.awaited = waiting == set.modify(&self.guest.socket, GUEST, events).is_ok();
+            if set.modify(&self.guest.socket, GUEST, events).is_ok() {
+                self.guest.awaited = waiting;
+            }
         }
         let paused = self.guest.queue.is_full();
         if paused != self.paused {
@@ -271,7 +282,7 @@ fn open_outgoing(
     sockets[index] = Socket::any_port(OUTGOING_BUFFER).ok().filter(|socket| add(socket).is_ok());
 }
 
-/// Our end of the pair of sockets, and the frames that found no room in the image's.
+/// Our end of the pair of sockets, and the frames that wait for room in the image's.
 #[derive(Debug)]
 struct GuestEnd {
     socket: OwnedFd,
@@ -281,24 +292,26 @@ struct GuestEnd {
 }
 
 impl GuestEnd {
-    /// Sends a frame, now or later.
+    /// Sends a frame behind those that wait.
     fn send(&mut self, frame: &[u8]) -> Result<(), Drop> {
-        let sent =
-            if self.queue.is_empty() { write(&self.socket, frame) } else { Err(Errno::AGAIN) };
-        match sent {
-            Ok(_) => Ok(()),
-            Err(Errno::AGAIN | Errno::NOBUFS) if self.queue.push(frame) => Ok(()),
-            Err(_) => Err(Drop::NotTaken),
-        }
+        let slot = self.queue.back().and_then(|slot| slot.get_mut(..frame.len()));
+        slot.ok_or(Drop::NotTaken)?.copy_from_slice(frame);
+        self.queue.push(frame.len());
+        Ok(())
     }
 
-    /// Sends frames that wait, as many as there is room for.
-    fn flush(&mut self) {
+    /// Gives the image the frames that wait, as many as it has room for, and tells how many more
+    /// were lost, as it has closed its end.
+    fn flush(&mut self) -> usize {
+        let mut lost = 0;
         while let Some(frame) = self.queue.front() {
-            if let Err(Errno::AGAIN | Errno::NOBUFS) = write(&self.socket, frame) {
-                return;
+            match write(&self.socket, frame) {
+                Ok(_) => {}
+                Err(Errno::AGAIN | Errno::NOBUFS) => break,
+                Err(_) => lost += 1,
             }
             self.queue.pop();
         }
+        lost
     }
 }
