@@ -69,7 +69,7 @@ fn what_is_not_there_is_named_with_what_is() {
 fn what_is_malformed_is_named_with_what_would_be_right() {
     for (argument, expected) in [
         ("--net=service", "service=user"),
-        ("--net=service=xyz", "tap:"),
+        ("--net=service=xyz", "there is no interface xyz; make it"),
         ("--net-mac=service=1", "02:00:00:00:00:01"),
         ("--publish=7007", "127.0.0.1:7007:7/udp"),
         ("--mem=much", "512"),

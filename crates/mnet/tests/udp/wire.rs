@@ -48,7 +48,7 @@ impl Cable {
     pub(crate) fn wiggle(&self) {
         for end in &self.ends {
             for waker in [&end.receiver, &end.sender] {
-                waker.take().map(Waker::wake);
+                waker.take().into_iter().for_each(Waker::wake);
             }
         }
     }
@@ -101,7 +101,7 @@ impl Device for Plug {
         if !self.cable.stuck.get() {
             let other = &self.cable.ends[1 - self.end];
             other.frames.borrow_mut().extend(frames.drain(..).map(|frame| frame.bytes().to_vec()));
-            other.receiver.take().map(Waker::wake);
+            other.receiver.take().into_iter().for_each(Waker::wake);
         }
         Ok(())
     }
