@@ -119,8 +119,6 @@ fn an_image_asks_the_host_and_gets_the_answer() {
     let (net, scratch) = (At(device(1)), Value(SCRATCH));
     let size = Value(question.len() as u64);
     let image = Code::default()
-        // The gateway asks for the image before all else.
-        .call(0, &[net, scratch, Value(2048)])
         .call(1, &[net, Value(DATA), size])
         .call(281, &[At(EPOLL), scratch, Value(1), Value(u64::MAX), Value(0)])
         .call(0, &[net, scratch, Value(2048)])

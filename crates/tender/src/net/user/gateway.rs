@@ -128,44 +128,13 @@ impl Gateway {
     }
 
     /// Answers who asks for the gateway's address, and for no other.
-    /// The frame by which the gateway asks for the guest, as a router does before it first sends it
-    /// anything. So the guest learns of the gateway, and can answer a burst from its first datagram
-    /// on.
-    pub(crate) fn request(&self) -> [u8; ETHERNET + size_of::<arp::Packet>()] {
-        let header = ethernet::Header {
-            destination: Mac::BROADCAST.0,
-            source: MAC.0,
-            ethertype: U16::new(ethernet::ARP),
-        };
-        let request = arp::Packet {
-            hardware_type: U16::new(1),
-            protocol_type: U16::new(ethernet::IPV4),
-            hardware_length: 6,
-            protocol_length: 4,
-            operation: U16::new(arp::REQUEST),
-            sender_hardware: MAC.0,
-            sender_protocol: ADDRESS.octets(),
-            target_hardware: [0; 6],
-            target_protocol: GUEST.octets(),
-        };
-        let mut frame = [0; ETHERNET + size_of::<arp::Packet>()];
-        frame[..ETHERNET].copy_from_slice(header.as_bytes());
-        frame[ETHERNET..].copy_from_slice(request.as_bytes());
-        frame
-    }
-
     fn arp<'f>(&self, frame: &'f mut [u8]) -> Result<Action<'f>, Drop> {
         let (ethernet, rest) =
             ethernet::Header::mut_from_prefix(frame).map_err(|_| Drop::FrameTooShort)?;
         let (arp, _) = arp::Packet::mut_from_prefix(rest).map_err(|_| Drop::Arp)?;
-        if !arp.is_ipv4_over_ethernet() || arp.target_protocol != ADDRESS.octets() {
+        let asks = arp.is_ipv4_over_ethernet() && arp.operation.get() == arp::REQUEST;
+        if !asks || arp.target_protocol != ADDRESS.octets() {
             return Err(Drop::Arp);
-        }
-        match arp.operation.get() {
-            arp::REQUEST => {}
-            // The answer to our own request: where the guest is has been known all along.
-            arp::REPLY => return Ok(Action::None),
-            _ => return Err(Drop::Arp),
         }
         arp.operation = U16::new(arp::REPLY);
         (arp.target_hardware, arp.target_protocol) = (arp.sender_hardware, arp.sender_protocol);

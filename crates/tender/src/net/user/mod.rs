@@ -106,7 +106,7 @@ impl UserNetwork {
                 source: PublishError::from(error),
             })
         };
-        let mut network = Self {
+        let network = Self {
             gateway: Gateway::new(mac, publish.iter().map(|publish| publish.guest).collect()),
             guest: GuestEnd { socket: ours, queue: Queue::new(QUEUE), awaited: false },
             published: publish.iter().map(bind).collect::<Result<_, _>>()?,
@@ -114,9 +114,6 @@ impl UserNetwork {
             buffer: Box::new([0; MAX_FRAME + 1]),
             paused: false,
         };
-        // The queue is empty, and takes it.
-        let _ = network.guest.send(&network.gateway.request());
-        network.flush();
         Ok((network, images))
     }
 
