@@ -12,11 +12,13 @@
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::num::NonZeroU16;
+use std::time::Duration;
 
 use netdev::{Instant, Mac};
 use zerocopy::byteorder::network_endian::U16;
 use zerocopy::{FromBytes, IntoBytes};
 
+use super::drops::{Drop, Drops};
 use super::flows::{Flows, Peer};
 use super::recent::Recent;
 use super::wire::checksum::Sum;
@@ -41,6 +43,8 @@ pub(crate) const MAX_PAYLOAD: usize = MTU as usize - IPV4 - UDP;
 /// Most bytes in a frame.
 pub(crate) const MAX_FRAME: usize = ETHERNET + MTU as usize;
 
+/// After so long without a datagram for it, the guest may have forgotten the gateway's address.
+const SILENCE: Duration = Duration::from_secs(10);
 /// Most peers of published ports at a time.
 const MAX_FLOWS: usize = 8192;
 /// Most ports of the guest that have a socket on the host at a time.
@@ -53,6 +57,8 @@ pub(crate) struct Gateway {
     published: Flows,
     outgoing: Recent<NonZeroU16>,
     outgoing_by_port: HashMap<NonZeroU16, u32>,
+    /// When a datagram for a published port last went to the guest.
+    last_published: Option<Instant>,
     drops: Drops,
 }
 
@@ -91,6 +97,7 @@ impl Gateway {
             published: Flows::new(ports, MAX_FLOWS),
             outgoing: Recent::new(MAX_OUTGOING),
             outgoing_by_port: HashMap::new(),
+            last_published: None,
             drops: Drops::default(),
         }
     }
@@ -102,7 +109,7 @@ impl Gateway {
 
     /// Counts a drop that happened outside.
     pub(crate) fn count(&mut self, drop: Drop) {
-        self.drops.0[drop as usize] += 1;
+        self.drops.count(drop);
     }
 
     /// Takes a frame from the guest. The guest is hostile: whatever it is, it is dealt with here.
@@ -258,6 +265,34 @@ impl Gateway {
         }
     }
 
+    /// Asks the guest for its address, as a router does before it delivers: so the guest learns the
+    /// gateway's (RFC 826), and need not ask for it while a burst of answers waits.
+    ///
+    /// To be called before [`Gateway::handle_published`]; gives the length of a frame for the
+    /// guest in `buffer`, if it is time for one.
+    pub(crate) fn poll_introduce(&mut self, now: Instant, buffer: &mut [u8]) -> Option<usize> {
+        let last = self.last_published.replace(now);
+        if last.is_some_and(|last| now - last < SILENCE) {
+            return None;
+        }
+        let (ethernet, rest) = ethernet::Header::mut_from_prefix(buffer).ok()?;
+        let (arp, _) = arp::Packet::mut_from_prefix(rest).ok()?;
+        *ethernet = ethernet::Header {
+            destination: self.guest.0,
+            source: MAC.0,
+            ethertype: U16::new(ethernet::ARP),
+        };
+        *arp = arp::Packet {
+            operation: U16::new(arp::REQUEST),
+            sender_hardware: MAC.0,
+            sender_protocol: ADDRESS.octets(),
+            target_hardware: [0; 6],
+            target_protocol: GUEST.octets(),
+            ..arp::Packet::IPV4_OVER_ETHERNET
+        };
+        Some(ETHERNET + size_of::<arp::Packet>())
+    }
+
     /// Takes a datagram that came to a published port. Its payload stands in `buffer` behind
     /// [`HEADERS`] bytes; what comes back is the frame for the guest.
     pub(crate) fn handle_published<'b>(
@@ -391,72 +426,6 @@ fn guest_address(source: Ipv4Addr) -> Option<Ipv4Addr> {
         return Some(ADDRESS);
     }
     host_address(source).filter(|&source| source != Ipv4Addr::LOCALHOST)
-}
-
-/// Why something was dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Drop {
-    FrameTooShort,
-    FrameTooLong,
-    EtherType,
-    NotForGateway,
-    Arp,
-    Ipv4Header,
-    Ipv4Checksum,
-    Source,
-    Fragment,
-    Protocol,
-    Icmp,
-    UdpHeader,
-    UdpChecksum,
-    Destination,
-    TooManyPorts,
-    TooManyPeers,
-    NoPeer,
-    DatagramTooLong,
-    NotSent,
-    NotTaken,
-}
-
-/// How often each [`Drop`] happened.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Drops([u64; Self::TEXTS.len()]);
-
-impl Drops {
-    /// What each [`Drop`] means, in their order.
-    const TEXTS: [&str; 20] = [
-        "frames too short",
-        "frames longer than the MTU",
-        "frames of a protocol other than IPv4 and ARP",
-        "frames for another address than the gateway's",
-        "ARP packets that ask nothing of the gateway",
-        "malformed IPv4 headers",
-        "wrong IPv4 checksums",
-        "packets not from 10.0.2.15",
-        "fragments, which are not supported yet",
-        "packets of a protocol other than UDP and ICMP",
-        "ICMP messages other than ping",
-        "malformed UDP headers",
-        "wrong UDP checksums",
-        "datagrams to or from an address that is out of bounds",
-        "datagrams from more ports than there can be sockets",
-        "datagrams from more peers than there is room for",
-        "answers to peers that were silent for too long",
-        "datagrams longer than 1472 bytes",
-        "datagrams that the host did not send",
-        "datagrams that the image did not take",
-    ];
-
-    /// Each that happened: how often, and what. What any stack sends now and then, and nobody
-    /// misses, is left out.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &'static str)> {
-        let usual = [Drop::EtherType, Drop::NotForGateway, Drop::Arp].map(|drop| drop as usize);
-        let named = self.0.into_iter().zip(Self::TEXTS).enumerate();
-        named
-            .filter(move |&(index, (count, _))| count > 0 && !usual.contains(&index))
-            .map(|(_, named)| named)
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! unlike `SOCK_SEQPACKET` they have no connection that could end, so that an empty frame is not
 //! taken for an end, and a write never raises SIGPIPE.
 
+mod drops;
 mod flows;
 mod gateway;
 mod pktinfo;
@@ -20,8 +21,9 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::{Errno, read, write};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
+use self::drops::Drop;
 use self::flows::Peer;
-use self::gateway::{Action, Drop, Gateway, HEADERS, MAX_FRAME};
+use self::gateway::{Action, Gateway, HEADERS, MAX_FRAME};
 use self::queue::Queue;
 use self::socket::Socket;
 use super::{NetworkError, Publish, PublishError};
@@ -201,6 +203,12 @@ impl UserNetwork {
                 _ => return 0,
             },
         };
+        if outgoing.is_none() {
+            let slot = self.guest.queue.back();
+            if let Some(length) = slot.and_then(|slot| self.gateway.poll_introduce(now, slot)) {
+                self.guest.queue.push(length);
+            }
+        }
         for count in 0..BATCH {
             let Some(slot) = self.guest.queue.back() else { return count };
             let Some((length, from, asked)) = socket.receive(&mut slot[HEADERS..]) else {

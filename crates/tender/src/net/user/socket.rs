@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
 
-use super::gateway::Drop;
+use super::drops::Drop;
 use super::pktinfo;
 
 /// A UDP socket that never waits.

@@ -40,11 +40,25 @@ pub(crate) mod arp {
     }
 
     impl Packet {
+        /// A packet that speaks of IPv4 over Ethernet, and says nothing.
+        pub(crate) const IPV4_OVER_ETHERNET: Self = Self {
+            hardware_type: U16::new(1),
+            protocol_type: U16::new(super::ethernet::IPV4),
+            hardware_length: 6,
+            protocol_length: 4,
+            operation: U16::ZERO,
+            sender_hardware: [0; 6],
+            sender_protocol: [0; 4],
+            target_hardware: [0; 6],
+            target_protocol: [0; 4],
+        };
+
         /// Whether it speaks of IPv4 over Ethernet.
         pub(crate) fn is_ipv4_over_ethernet(&self) -> bool {
-            self.hardware_type.get() == 1
-                && self.protocol_type.get() == super::ethernet::IPV4
-                && (self.hardware_length, self.protocol_length) == (6, 4)
+            let known = Self::IPV4_OVER_ETHERNET;
+            (self.hardware_type, self.protocol_type) == (known.hardware_type, known.protocol_type)
+                && (self.hardware_length, self.protocol_length)
+                    == (known.hardware_length, known.protocol_length)
         }
     }
 }

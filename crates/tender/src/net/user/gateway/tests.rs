@@ -69,7 +69,7 @@ fn assert_dropped(frame: &mut [u8], reason: Drop) {
     let mut gateway = gateway();
     assert_eq!(gateway.handle_frame(at(0), frame), Action::None);
     let mut expected = Drops::default();
-    expected.0[reason as usize] = 1;
+    expected.count(reason);
     assert_eq!(gateway.drops(), &expected);
 }
 
@@ -109,6 +109,26 @@ fn who_asks_for_the_gateway_and_nobody_else_is_answered() {
     let mut claim = ask(ADDRESS);
     claim[21] = 2;
     assert_dropped(&mut claim, Drop::Arp);
+}
+
+#[test]
+fn the_guest_learns_of_the_gateway_before_a_datagram_and_again_after_a_silence() {
+    let mut gateway = gateway();
+    let mut frame = [0xee; MAX_FRAME];
+    let mut introduces = |seconds| {
+        let length = gateway.poll_introduce(at(seconds), &mut frame)?;
+        let packet = SlicedPacket::from_ethernet(&frame[..length]).unwrap();
+        let Some(NetSlice::Arp(arp)) = packet.net else { panic!("no ARP") };
+        assert_eq!(arp.operation(), etherparse::ArpOperation::REQUEST);
+        assert_eq!(arp.sender_hw_addr(), MAC.0);
+        assert_eq!(arp.sender_protocol_addr(), ADDRESS.octets());
+        assert_eq!(arp.target_protocol_addr(), GUEST.octets());
+        Some(frame[..6] == GUEST_MAC.0)
+    };
+    assert_eq!(introduces(1), Some(true));
+    assert_eq!(introduces(1), None);
+    assert_eq!(introduces(10), None);
+    assert_eq!(introduces(20), Some(true));
 }
 
 #[test]
