@@ -9,7 +9,9 @@ use mnet_tests::{Running, built, client, ping_pong, workspace};
 use rustix::process::Signal;
 
 fn cargo_mnet(arguments: &[&str]) -> Command {
-    let mut command = Command::new(&built().command);
+    // Whoever runs the tests may ignore SIGINT, as shells do for what is in the background.
+    let mut command = Command::new("env");
+    command.arg("--default-signal=INT").arg(&built().command);
     command.args(arguments).current_dir(workspace());
     command
 }

@@ -128,6 +128,20 @@ fn a_small_mtu_is_kept_to() {
 
 #[test]
 #[ignore = "needs root: makes a TAP in a network namespace"]
+fn a_tap_that_is_set_down_and_up_again_is_as_before() {
+    let namespace = Namespace::new();
+    let running = Running::start(&mut echo(&namespace)).ready();
+    namespace.inside(|| ping_pong(&client(address(ECHO)), 64, 10));
+    namespace.ip("link set tap0 down");
+    // The image asks after its neighbour in that time.
+    std::thread::sleep(Duration::from_secs(7));
+    namespace.ip("link set tap0 up");
+    namespace.inside(|| ping_pong(&client(address(ECHO)), 64, 10));
+    drop(running);
+}
+
+#[test]
+#[ignore = "needs root: makes a TAP in a network namespace"]
 fn a_tap_that_is_taken_away_ends_the_image_with_a_message() {
     let namespace = Namespace::new();
     let mut running = Running::start(&mut echo(&namespace)).ready();

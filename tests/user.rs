@@ -16,7 +16,9 @@ const ADDRESS: [&str; 2] = ["--ipv4=10.0.2.15/24", "--ipv4-gateway=10.0.2.2"];
 
 /// Echo on the user network, and where it can be reached: its port 7 first, then the others.
 fn echo(options: &[&str], arguments: &[&str]) -> Command {
-    let mut command = Command::new(&built().tender);
+    // Whoever runs the tests may ignore SIGINT, as shells do for what is in the background.
+    let mut command = Command::new("env");
+    command.arg("--default-signal=INT").arg(&built().tender);
     command.arg("--net:service=user").args(options).arg(&built().echo);
     command.args(ADDRESS).args(arguments);
     command

@@ -52,7 +52,12 @@ pub(crate) fn poll_host(wait: Wait) {
         if wait == Wait::No && unknown == 0 {
             return;
         }
-        let ready = platform::wait::wait(wait) & readiness.acquired.get();
+        let told = platform::wait::wait(wait);
+        let ready = told & readiness.acquired.get();
+        // The host tells of a frame until it is read: what comes for nobody is thrown away.
+        (0..u64::BITS as usize)
+            .filter(|handle| (told & !ready) & (1 << handle) != 0)
+            .for_each(platform::net::discard);
         readiness.readable.set(readiness.readable.get() | ready);
         for (handle, receiver) in readiness.receivers.borrow_mut().iter_mut().enumerate() {
             if ready & (1 << handle) != 0

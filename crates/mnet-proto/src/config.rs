@@ -23,12 +23,14 @@ pub struct Config {
     pub neighbors: usize,
     /// Most packets that wait for one neighbour's address.
     pub neighbor_queue: usize,
-    /// Most packets that wait for neighbours' addresses, together.
+    /// Most packets that wait for neighbours' addresses, together, but for the first of each.
     pub neighbor_queues: usize,
     /// Most datagrams in a socket's receive queue.
     pub receive_queue: usize,
     /// Most bytes of payload in a socket's receive queue.
     pub receive_queue_bytes: usize,
+    /// Most datagrams in all receive queues together, but for the first in each.
+    pub receive_queues: usize,
     /// Most frames that wait for the device. More are not sent until it takes some.
     pub transmit_queue: usize,
     /// ICMP errors to send in a second.
@@ -54,6 +56,7 @@ impl Config {
             neighbor_queues: 256,
             receive_queue: 256,
             receive_queue_bytes: 512 * 1024,
+            receive_queues: 512,
             transmit_queue: 128,
             icmp_errors_per_second: 100,
             icmp_error_burst: 50,
@@ -75,12 +78,18 @@ impl Config {
         if !ipv4.is_host() {
             return Err(ConfigError::Address(ipv4));
         }
-        if let Some(gateway) = self.ipv4_gateway
-            && (gateway == ipv4.address()
-                || !ipv4.with_address(gateway).is_host()
-                || !ipv4.contains(gateway))
-        {
-            return Err(ConfigError::Gateway { gateway, ipv4 });
+        // A host that has its address to itself knows its gateway to be on the link all the same.
+        let alone = ipv4.prefix_len() == 32;
+        match self.ipv4_gateway {
+            Some(gateway)
+                if gateway == ipv4.address()
+                    || !ipv4.with_address(gateway).is_host()
+                    || !(alone || ipv4.contains(gateway)) =>
+            {
+                return Err(ConfigError::Gateway { gateway, ipv4 });
+            }
+            None if alone => return Err(ConfigError::Alone(ipv4)),
+            _ => {}
         }
         if mtu < MIN_MTU {
             return Err(ConfigError::Mtu { mtu, least: MIN_MTU });
@@ -107,6 +116,9 @@ pub enum ConfigError {
         /// What is on the link.
         ipv4: Ipv4Cidr,
     },
+    /// There is nobody on the link, and no gateway.
+    #[error("with {0} there is nobody to talk to: give a shorter prefix, or a gateway")]
+    Alone(Ipv4Cidr),
     /// The device's MTU is too small for IP.
     #[error("an MTU of {mtu} is too small: IPv4 needs {least}")]
     Mtu {
@@ -136,7 +148,8 @@ mod tests {
         assert_eq!(check("10.0.0.2/24", None, 68), Ok(()));
         // RFC 3021: on a link of two there is neither network nor broadcast address.
         assert_eq!(check("10.0.0.0/31", Some("10.0.0.1"), 1500), Ok(()));
-        assert_eq!(check("10.0.0.255/32", None, 1500), Ok(()));
+        // A cloud's way: everything goes by the gateway.
+        assert_eq!(check("10.0.0.255/32", Some("169.254.1.1"), 1500), Ok(()));
     }
 
     #[test]
@@ -153,6 +166,10 @@ mod tests {
                 format!("gateway {gateway} is no other host on the link of 10.0.0.2/24")
             );
         }
+        assert_eq!(
+            check("10.0.0.2/32", None, 1500).unwrap_err(),
+            "with 10.0.0.2/32 there is nobody to talk to: give a shorter prefix, or a gateway"
+        );
         assert_eq!(
             check("10.0.0.2/24", None, 67).unwrap_err(),
             "an MTU of 67 is too small: IPv4 needs 68"

@@ -152,6 +152,13 @@ impl Stack {
         self.ip.link.outgoing_len() >= self.transmit_queue
     }
 
+    /// Whether all that was sent has been taken out of [`Stack::outgoing`], or given up: nothing
+    /// waits for the device or for a neighbour.
+    #[must_use]
+    pub fn is_flushed(&self) -> bool {
+        self.gone || (self.ip.link.outgoing_len() == 0 && !self.ip.neighbors.has_waiting())
+    }
+
     /// What has happened, one thing at a time; `None` when that is all.
     #[inline]
     pub fn poll_event(&mut self) -> Option<Event> {

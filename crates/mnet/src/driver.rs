@@ -65,6 +65,9 @@ impl<D: Device> Driver<D> {
             }
         }
         let may_send = self.send(cx, state)?;
+        if !state.stack.is_congested() {
+            state.senders.wake_all();
+        }
         // Whoever has frames to send wakes the driver by this.
         match &mut state.driver {
             Some(driver) => driver.clone_from(cx.waker()),
@@ -98,17 +101,12 @@ impl<D: Device> Driver<D> {
     /// Sends what the device takes. Says whether frames are left and it may take more by now; if
     /// not, the task is woken when it may.
     fn send(&mut self, cx: &mut Context<'_>, state: &mut State) -> Result<bool, Gone> {
-        let congested = state.stack.is_congested();
         let outgoing = state.stack.outgoing();
         if outgoing.is_empty() || self.device.poll_transmit(cx).is_pending() {
             return Ok(false);
         }
         self.device.transmit(outgoing)?;
-        let may_send = !outgoing.is_empty() && self.device.poll_transmit(cx).is_ready();
-        if congested && !state.stack.is_congested() {
-            state.senders.wake_all();
-        }
-        Ok(may_send)
+        Ok(!outgoing.is_empty() && self.device.poll_transmit(cx).is_ready())
     }
 
     /// Sets the timer, and says whether its time has come already.

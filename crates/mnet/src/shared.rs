@@ -55,8 +55,17 @@ impl Shared {
     }
 
     /// Waits until few enough frames wait for the device.
-    pub(crate) fn uncongested(&self) -> Uncongested<'_> {
-        Uncongested { shared: self, key: WaitKey::default() }
+    pub(crate) fn uncongested(&self) -> Sent<'_> {
+        self.sent(|stack| !stack.is_congested())
+    }
+
+    /// Waits until nothing waits, for the device or for a neighbour.
+    pub(crate) fn flushed(&self) -> Sent<'_> {
+        self.sent(Stack::is_flushed)
+    }
+
+    fn sent(&self, enough: fn(&Stack) -> bool) -> Sent<'_> {
+        Sent { shared: self, enough, key: WaitKey::default() }
     }
 
     /// Sends a packet's window as the payload of a datagram.
@@ -159,19 +168,20 @@ impl Drop for Receive<'_> {
     }
 }
 
-/// The future of [`Shared::uncongested`].
-pub(crate) struct Uncongested<'a> {
+/// The future of [`Shared::uncongested`] and [`Shared::flushed`].
+pub(crate) struct Sent<'a> {
     shared: &'a Shared,
+    enough: fn(&Stack) -> bool,
     key: WaitKey,
 }
 
-impl Future for Uncongested<'_> {
+impl Future for Sent<'_> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { shared, key } = &mut *self;
+        let Self { shared, enough, key } = &mut *self;
         let mut state = shared.state.borrow_mut();
-        if !state.stack.is_congested() {
+        if enough(&state.stack) {
             return Poll::Ready(());
         }
         state.senders.register(key, cx.waker());
@@ -179,7 +189,7 @@ impl Future for Uncongested<'_> {
     }
 }
 
-impl Drop for Uncongested<'_> {
+impl Drop for Sent<'_> {
     fn drop(&mut self) {
         self.shared.state.borrow_mut().senders.remove(&mut self.key);
     }

@@ -93,6 +93,14 @@ impl Stack {
         self.shared.state.borrow().stack.ipv4()
     }
 
+    /// Waits until all that was sent so far is with the device, or has been given up.
+    ///
+    /// What is sent is on its way once `main` has awaited something else; a `main` that returns
+    /// right after it sends ends the image before that, unless it awaits this.
+    pub async fn flush(&self) {
+        self.shared.flushed().await;
+    }
+
     /// Its counters, as they are now.
     #[must_use]
     pub fn stats(&self) -> Stats {

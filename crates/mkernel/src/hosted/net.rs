@@ -34,6 +34,7 @@ pub(super) fn init(names: &'static [&'static str], options: &[String]) -> Result
         .iter()
         .map(|&name| Device { name, descriptor: None, mac: None, mtu: DEFAULT_MTU })
         .collect();
+    let mut taken = Vec::new();
     for option in options {
         let malformed = || {
             format!(
@@ -48,7 +49,12 @@ pub(super) fn init(names: &'static [&'static str], options: &[String]) -> Result
         match key {
             "--net" => {
                 let number = value.strip_prefix('@').and_then(|n| n.parse().ok());
-                device.descriptor = Some(Rc::new(adopt(number.ok_or_else(malformed)?)?));
+                let number = number.ok_or_else(malformed)?;
+                if device.descriptor.is_some() || taken.contains(&number) {
+                    return Err(format!("'{option}': the device or the descriptor is given twice"));
+                }
+                taken.push(number);
+                device.descriptor = Some(Rc::new(adopt(number)?));
             }
             "--net-mac" => device.mac = Some(value.parse().map_err(|_| malformed())?),
             "--net-mtu" => device.mtu = value.parse().map_err(|_| malformed())?,
@@ -63,7 +69,8 @@ pub(super) fn init(names: &'static [&'static str], options: &[String]) -> Result
                 name = device.name
             ));
         };
-        wait::add(descriptor.as_fd(), handle as u64);
+        wait::add(descriptor.as_fd(), handle as u64)
+            .map_err(|errno| format!("network device '{}': {errno}", device.name))?;
     }
     DEVICES.with(|table| *table.borrow_mut() = devices);
     Ok(())
@@ -74,11 +81,11 @@ fn adopt(number: i32) -> Result<OwnedFd, String> {
     if number <= 2 {
         return Err(failed(Errno::BADF));
     }
-    // SAFETY: Whoever started the process left the descriptor open for this device, and nothing
-    // else in the process uses it; a number that is not open fails in the next line and is closed
-    // to no effect.
+    // SAFETY: A number that is not open is only asked about, and fails.
+    let flags = fcntl_getfl(unsafe { BorrowedFd::borrow_raw(number) }).map_err(failed)?;
+    // SAFETY: It is open; whoever started the process left it so for this device, `init` takes each
+    // number once, and nothing else in the process uses it.
     let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
-    let flags = fcntl_getfl(&descriptor).map_err(failed)?;
     fcntl_setfl(&descriptor, flags | OFlags::NONBLOCK).map_err(failed)?;
     Ok(descriptor)
 }
@@ -97,6 +104,16 @@ pub(crate) fn open(name: &str) -> Option<Port> {
         let mac = device.mac.unwrap_or_else(random_mac);
         Some(Port { handle, descriptor, mac, mtu: device.mtu })
     })
+}
+
+/// Throws away what has come for a device. One that is gone is left alone.
+pub(crate) fn discard(handle: usize) {
+    DEVICES.with(|table| {
+        let table = table.borrow();
+        if let Some(descriptor) = table.get(handle).and_then(|device| device.descriptor.as_ref()) {
+            while read(descriptor, &mut [0]).is_ok_and(|length| length > 0) {}
+        }
+    });
 }
 
 /// A locally administered address.
@@ -146,7 +163,10 @@ impl Port {
     pub(crate) fn write(&mut self, frame: &[u8]) -> Result<bool, Gone> {
         match write(self.descriptor(), frame) {
             Ok(_) => Ok(true),
-            Err(Errno::AGAIN | Errno::INTR | Errno::NOBUFS) => Ok(false),
+            Err(Errno::AGAIN | Errno::INTR | Errno::NOBUFS | Errno::NOMEM) => Ok(false),
+            // The host has set its interface down, and may set it up again. Until then frames are
+            // lost, as on a cable that is unplugged.
+            Err(Errno::IO) => Ok(true),
             Err(_) => Err(Gone),
         }
     }

@@ -42,10 +42,11 @@ impl RunQueue {
     }
 
     pub(crate) fn open(&self) {
+        let is_open = self.current.borrow().lock().open;
+        assert!(!is_open, "block_on was called from within block_on");
         let handle = Handle::new();
         handle.lock().open = true;
-        let before = self.current.replace(handle);
-        assert!(!before.lock().open, "block_on was called from within block_on");
+        self.current.replace(handle);
     }
 
     /// Drops what is left. A task that is woken later is forgotten: its future may be dropped on

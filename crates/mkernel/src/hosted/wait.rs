@@ -9,7 +9,7 @@ use core::time::Duration;
 use netdev::Instant;
 use rustix::buffer::spare_capacity;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
-use rustix::io::{read, write};
+use rustix::io::{Errno, read, write};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
 };
@@ -35,8 +35,8 @@ struct Host {
 }
 
 /// Lets the device be waited for, as this handle.
-pub(super) fn add(descriptor: BorrowedFd<'_>, handle: u64) {
-    HOST.with(|host| host.add(descriptor, handle));
+pub(super) fn add(descriptor: BorrowedFd<'_>, handle: u64) -> Result<(), Errno> {
+    HOST.with(|host| host.add(descriptor, handle))
 }
 
 /// What another thread writes to, to end this thread's wait.
@@ -78,15 +78,15 @@ impl Host {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .expect("the host gives an eventfd");
         let host = Self { epoll, timer, wake: Arc::new(wake), armed: Cell::new(None) };
-        host.add(host.timer.as_fd(), TIMER);
-        host.add(host.wake.as_fd(), WAKE);
+        for (descriptor, data) in [(host.timer.as_fd(), TIMER), (host.wake.as_fd(), WAKE)] {
+            host.add(descriptor, data).expect("the host lets its own descriptors be waited for");
+        }
         host
     }
 
-    fn add(&self, descriptor: BorrowedFd<'_>, data: u64) {
+    fn add(&self, descriptor: BorrowedFd<'_>, data: u64) -> Result<(), Errno> {
         let data = epoll::EventData::new_u64(data);
         epoll::add(&self.epoll, descriptor, data, epoll::EventFlags::IN)
-            .expect("the host lets an open descriptor be waited for");
     }
 
     fn arm(&self, deadline: Option<Instant>) {

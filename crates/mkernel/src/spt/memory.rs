@@ -1,9 +1,9 @@
 //! Heap and stack: what is between the image and the end of memory.
 //!
 //! ```text
-//! kernel_end                      canary           mem_size
-//!     │ heap                         │ stack           │
-//!     ├─────────────────────────────▶┼◀────────────────┤
+//! kernel_end              nobody's   canary        mem_size
+//!     │ heap                   │ page    │ stack         │
+//!     ├───────────────────────▶┼─────────┼◀──────────────┤
 //! ```
 
 use core::alloc::{GlobalAlloc, Layout};
@@ -11,15 +11,21 @@ use core::cell::{Cell, RefCell};
 use core::ptr::{self, NonNull};
 
 use rlsf::Tlsf;
+use solo5_abi::EXIT_FAILURE;
 use solo5_abi::spt::BootInfo;
 
+use super::exit;
 use super::local::{Local, local};
+use crate::console;
 
 /// The most that is kept for the stack, in bytes; an eighth of memory if that is less.
 const STACK_SIZE: u64 = 1 << 20;
+/// The least that is worth starting with, in bytes.
+const LEAST: u64 = 64 << 10;
+const PAGE: u64 = 4096;
 const CANARY: u64 = 0x6b63_6174_735f_6b6d;
 
-// Two levels of free lists, for blocks of up to 2^32 bytes.
+// Two levels of free lists, for blocks of up to 2^33 bytes.
 type Lists = Tlsf<'static, u32, u16, 28, 16>;
 
 #[global_allocator]
@@ -37,8 +43,13 @@ struct Heap(Local<RefCell<Lists>>);
 /// `boot_info` is the tender's, nothing has been allocated, and this is called once.
 pub(super) unsafe fn init(boot_info: &BootInfo) {
     let free = boot_info.mem_size.saturating_sub(boot_info.kernel_end);
-    let stack_end = (boot_info.mem_size - STACK_SIZE.min(free / 8)) & !0xfff;
-    let (start, end) = (boot_info.kernel_end as usize, stack_end as usize);
+    if free < LEAST {
+        console::print(format_args!("too little memory: {free} bytes behind the image"));
+        exit(EXIT_FAILURE);
+    }
+    let stack_end = (boot_info.mem_size - STACK_SIZE.min(free / 8)) & !(PAGE - 1);
+    // A page between them is nobody's: a stack that grows too far spoils that first.
+    let (start, end) = (boot_info.kernel_end as usize, (stack_end - PAGE) as usize);
     if let Some(start) = NonNull::new(start as *mut u8) {
         let heap =
             NonNull::slice_from_raw_parts(start, end.saturating_sub(start.as_ptr() as usize));
@@ -52,7 +63,8 @@ pub(super) unsafe fn init(boot_info: &BootInfo) {
     STACK_END.with(|cell| cell.set(canary));
 }
 
-/// Ends the image if its stack has grown into its heap.
+/// Ends the image if the stack's lowest word has been written to: it has overflowed. It is looked
+/// at once a round; what a deep call has spoilt until then beyond the page below is not noticed.
 pub(crate) fn check_stack() {
     // SAFETY: `init` has set it to an aligned and mapped word that only the stack writes to.
     let canary = unsafe { STACK_END.with(Cell::get).read_volatile() };

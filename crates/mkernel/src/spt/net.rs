@@ -11,7 +11,9 @@ use super::call::call;
 use super::local::local;
 
 const EINTR: i64 = -4;
+const EIO: i64 = -5;
 const EAGAIN: i64 = -11;
+const ENOMEM: i64 = -12;
 const ENOBUFS: i64 = -105;
 
 local! {
@@ -48,6 +50,14 @@ pub(crate) fn open(name: &str) -> Option<Port> {
 fn devices() -> impl Iterator<Item = (usize, &'static Entry)> {
     let entries = DEVICES.with(Cell::get);
     entries.iter().enumerate().filter(|(_, entry)| entry.kind() == Some(Kind::Net))
+}
+
+/// Throws away what has come for a device. One that is gone is left alone.
+pub(crate) fn discard(handle: usize) {
+    if let Some((handle, entry)) = devices().find(|&(other, _)| other == handle) {
+        let mut port = Port { handle, entry };
+        while let Ok(Some(_)) = port.read(&mut [0]) {}
+    }
 }
 
 /// A device: its index in the manifest is what the epoll set calls it.
@@ -88,7 +98,10 @@ impl Port {
         let (address, length) = (frame.as_ptr() as u64, frame.len() as u64);
         // SAFETY: The kernel reads `length` bytes of `frame`, which is borrowed meanwhile.
         match unsafe { call(call::WRITE, [descriptor, address, length]) } {
-            EAGAIN | EINTR | ENOBUFS => Ok(false),
+            EAGAIN | EINTR | ENOBUFS | ENOMEM => Ok(false),
+            // The host has set its interface down, and may set it up again. Until then frames are
+            // lost, as on a cable that is unplugged.
+            EIO => Ok(true),
             0.. => Ok(true),
             _ => Err(Gone),
         }

@@ -32,9 +32,14 @@ impl Ipv4 {
         is_unicast(address) && !self.is_broadcast(address) && address != self.cidr.address()
     }
 
+    /// Whether a host is on the link. The gateway always is.
+    pub(crate) fn is_on_link(&self, address: Ipv4Addr) -> bool {
+        self.cidr.contains(address) || self.gateway == Some(address)
+    }
+
     /// The neighbour that takes on what goes to `destination`.
     pub(crate) fn next_hop(&self, destination: Ipv4Addr) -> Option<Ipv4Addr> {
-        if self.cidr.contains(destination) { Some(destination) } else { self.gateway }
+        if self.is_on_link(destination) { Some(destination) } else { self.gateway }
     }
 }
 

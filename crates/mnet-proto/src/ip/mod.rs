@@ -119,7 +119,9 @@ impl Ip {
             Lookup::Unresolved => {
                 let Self { link, v4, neighbors, stats, .. } = self;
                 let mut act = |action| perform(action, link, v4, stats);
-                neighbors.wait(now, route.next_hop, packet, &mut act);
+                if !neighbors.wait(now, route.next_hop, packet, &mut act) {
+                    return Err(SendError::NoBuffer);
+                }
             }
             Lookup::Failed => {
                 self.stats.dropped.count(Drop::NeighborUnreachable);
@@ -212,7 +214,7 @@ pub enum SendError {
     /// Every ephemeral port is in use.
     #[error("No ephemeral port is free")]
     NoFreePort,
-    /// Every packet buffer is in use.
+    /// Every packet buffer is in use, or as many packets as may wait for neighbours' addresses.
     #[error("No packet buffer is free")]
     NoBuffer,
     /// The device is gone for good.

@@ -26,8 +26,9 @@ pub(crate) fn receive(ip: &mut Ip, now: Instant, mut packet: Packet) {
         return ip.stats.dropped.count(Drop::ArpConflict);
     }
     let for_us = arp.target().1 == own;
-    // A sender of 0.0.0.0 asks whether the address is free (RFC 5227 §2.1): it has none to learn.
-    if ip.v4.is_other_host(sender) && ip.v4.cidr.contains(sender) {
+    // One that has many addresses may ask from any of them: it is answered, and not believed. A
+    // sender of 0.0.0.0 asks whether the address is free (RFC 5227 §2.1): it has none to learn.
+    if ip.v4.is_other_host(sender) && ip.v4.is_on_link(sender) {
         let evidence = match arp.opcode() {
             REPLY if for_us => Evidence::Answer,
             REQUEST if for_us => Evidence::Request,
@@ -36,7 +37,7 @@ pub(crate) fn receive(ip: &mut Ip, now: Instant, mut packet: Packet) {
         let Ip { link, v4, neighbors, stats, .. } = ip;
         let mut act = |action| perform(action, link, v4, stats);
         neighbors.learn(now, IpAddr::V4(sender), mac, evidence, &mut act);
-    } else if !sender.is_unspecified() {
+    } else if !ip.v4.is_other_host(sender) && !sender.is_unspecified() {
         return ip.stats.dropped.count(Drop::ArpMalformed);
     }
     if for_us && arp.opcode() == REQUEST {

@@ -52,6 +52,8 @@ struct Entry {
     // Known in all states but INCOMPLETE and FAILED.
     mac: Mac,
     last_used: Instant,
+    // Something has been sent to it, or tried to.
+    used: bool,
     waiting: VecDeque<Packet>,
 }
 
@@ -116,6 +118,7 @@ impl Cache {
     pub(crate) fn lookup(&mut self, now: Instant, address: IpAddr) -> Lookup {
         let Some(entry) = self.entries.get_mut(&address) else { return Lookup::Unresolved };
         entry.last_used = now;
+        entry.used = true;
         match entry.state {
             State::Incomplete { .. } => Lookup::Unresolved,
             State::Failed { until } if until > now => Lookup::Failed,
@@ -133,37 +136,44 @@ impl Cache {
     }
 
     /// Lets a packet wait for a neighbour that [`Cache::lookup`] found unresolved, and asks for it.
+    /// `false` if there is no room for it, and it was dropped.
     pub(crate) fn wait(
         &mut self,
         now: Instant,
         address: IpAddr,
         packet: Packet,
         act: &mut impl FnMut(Action),
-    ) {
+    ) -> bool {
         let failed = |entry: &Entry| matches!(entry.state, State::Failed { .. });
         if self.entries.get(&address).is_none_or(failed) {
             if !self.make_room(now, address, act) {
-                return act(Action::Count(Drop::NeighborCacheFull));
+                act(Action::Count(Drop::NeighborCacheFull));
+                return false;
             }
             let next = now + RETRANSMIT;
             let state = State::Incomplete { requests: 1, next };
             let waiting = VecDeque::new();
-            let entry = Entry { state, mac: Mac::default(), last_used: now, waiting };
+            let mac = Mac::default();
+            let entry = Entry { state, mac, last_used: now, used: true, waiting };
             self.entries.insert(address, entry);
             self.wait_until(next);
             act(Action::Solicit(address, None));
         }
-        let Some(entry) = self.entries.get_mut(&address) else { return };
+        let Some(entry) = self.entries.get_mut(&address) else { return false };
         // RFC 4861 §7.2.2: the newest replaces the oldest.
         if entry.waiting.len() >= self.max_queue && entry.waiting.pop_front().is_some() {
             self.queued -= 1;
             act(Action::Count(Drop::NeighborQueueFull));
         }
-        if self.queued >= self.max_queued || self.max_queue == 0 {
-            return act(Action::Count(Drop::NeighborQueueFull));
+        // However many wait for others, one can wait for each.
+        let full = self.queued >= self.max_queued && !entry.waiting.is_empty();
+        if full || self.max_queue == 0 {
+            act(Action::Count(Drop::NeighborQueueFull));
+            return false;
         }
         self.queued += 1;
         entry.waiting.push_back(packet);
+        true
     }
 
     /// Takes note of a neighbour's address.
@@ -181,8 +191,8 @@ impl Cache {
             if evidence != Evidence::Request || !self.make_room(now, address, act) {
                 return;
             }
-            let entry =
-                Entry { state: State::Stale, mac, last_used: now, waiting: VecDeque::new() };
+            let waiting = VecDeque::new();
+            let entry = Entry { state: State::Stale, mac, last_used: now, used: false, waiting };
             self.entries.insert(address, entry);
             return;
         }
@@ -200,6 +210,11 @@ impl Cache {
         if let State::Reachable { until } = entry.state {
             self.wait_until(until);
         }
+    }
+
+    /// Whether packets wait for neighbours.
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.queued > 0
     }
 
     /// When [`Cache::handle_timeout`] is to be called.
@@ -235,7 +250,7 @@ impl Cache {
             return true;
         }
         let idle = self.entries.iter().filter(|(_, entry)| !entry.in_use(now));
-        let Some((&victim, _)) = idle.min_by_key(|(_, entry)| entry.last_used) else {
+        let Some((&victim, _)) = idle.min_by_key(|(_, entry)| (entry.used, entry.last_used)) else {
             return false;
         };
         if let Some(mut entry) = self.entries.remove(&victim) {
@@ -315,7 +330,8 @@ impl Entry {
     /// Whether it has an address that was used of late. One that was never found is not in use,
     /// however much is sent to it.
     fn in_use(&self, now: Instant) -> bool {
-        !matches!(self.state, State::Incomplete { .. } | State::Failed { .. })
+        self.used
+            && !matches!(self.state, State::Incomplete { .. } | State::Failed { .. })
             && now - self.last_used < IN_USE
     }
 }

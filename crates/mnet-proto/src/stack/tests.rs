@@ -121,7 +121,6 @@ fn each_malformed_or_foreign_frame_is_a_drop_with_a_name() {
         (Drop::ArpMalformed, arp(REQUEST, (PEER_MAC, PEER), HOST)[..41].to_vec()),
         (Drop::ArpMalformed, arp(REQUEST, (Mac::BROADCAST, PEER), HOST)),
         (Drop::ArpMalformed, arp(REQUEST, (PEER_MAC, Ipv4Addr::BROADCAST), HOST)),
-        (Drop::ArpMalformed, arp(REQUEST, (PEER_MAC, Ipv4Addr::new(192, 0, 2, 1)), HOST)),
         (Drop::ArpConflict, arp(REPLY, (PEER_MAC, HOST), HOST)),
     ];
     for (reason, frame) in cases {
@@ -270,6 +269,38 @@ fn an_arp_request_is_answered_to_its_sender_and_a_probe_too() {
         (to_prober[..6].to_vec(), to_prober[38..42].to_vec()),
         (PEER_MAC.0.to_vec(), vec![0; 4])
     );
+}
+
+#[test]
+fn who_asks_from_an_address_of_another_link_is_answered_and_not_believed() {
+    let mut scene = Scene::new();
+    let elsewhere = Ipv4Addr::new(192, 0, 2, 1);
+    scene.receive(&arp(REQUEST, (PEER_MAC, elsewhere), HOST));
+    let sent = scene.sent();
+    assert_eq!(
+        (sent[0][..6].to_vec(), sent[0][38..42].to_vec()),
+        (PEER_MAC.0.to_vec(), elsewhere.octets().to_vec())
+    );
+    let refused = scene.send_bytes(0, (elsewhere, 9).into(), b"x");
+    assert_eq!(refused, Err(SendError::RouteNotFound));
+}
+
+#[test]
+fn ports_that_nobody_reads_leave_packets_for_those_that_are_read() {
+    let mut scene = Scene::with(|config| config.receive_queues = 100);
+    for port in 7..17 {
+        scene.stack.udp_bind(port).unwrap();
+    }
+    for port in 7..16 {
+        (0..50).for_each(|_| scene.receive(&udp(b"x").source(5_000, port).frame()));
+    }
+    let quiet = scene.stack.udp().socket_on(16).unwrap();
+    scene.receive(&udp(b"quiet").source(5_000, 16).frame());
+    assert_eq!(scene.stack.udp_mut().receive(quiet).unwrap().packet.bytes(), b"quiet");
+    assert_eq!(scene.pool.available(), scene.pool.capacity() - 107);
+    let unread = scene.stack.udp().socket_on(7).unwrap();
+    scene.stack.udp_mut().close(unread);
+    assert_eq!(scene.pool.available(), scene.pool.capacity() - 57);
 }
 
 #[test]

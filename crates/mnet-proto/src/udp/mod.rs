@@ -71,6 +71,9 @@ pub struct Udp {
     readable: VecDeque<SocketId>,
     max_datagrams: usize,
     max_bytes: usize,
+    // In all queues together.
+    queued: usize,
+    max_queued: usize,
 }
 
 /// Why a received datagram went to no socket.
@@ -92,6 +95,8 @@ impl Udp {
             readable: VecDeque::new(),
             max_datagrams: config.receive_queue,
             max_bytes: config.receive_queue_bytes,
+            queued: 0,
+            max_queued: config.receive_queues,
         }
     }
 
@@ -124,6 +129,7 @@ impl Udp {
     /// Closes a socket; what is in its queue is dropped, and its port is free again.
     pub fn close(&mut self, id: SocketId) {
         if let Some(socket) = self.sockets.try_remove(id.0.into()) {
+            self.queued -= socket.len();
             self.ports.set(socket.local.port, None);
             self.readable.retain(|&readable| readable != id);
         }
@@ -144,7 +150,9 @@ impl Udp {
     /// Takes the oldest datagram off a socket's queue.
     #[inline]
     pub fn receive(&mut self, id: SocketId) -> Option<Datagram> {
-        self.sockets.get_mut(id.0.into())?.pop()
+        let datagram = self.sockets.get_mut(id.0.into())?.pop()?;
+        self.queued -= 1;
+        Some(datagram)
     }
 
     /// A socket's counters; `None` if it is closed.
@@ -189,13 +197,16 @@ impl Udp {
             stats.dropped.count(Drop::UdpBroadcast);
             return Err((Refused::Dropped, packet));
         }
-        if !socket.has_room(payload_len, self.max_datagrams, self.max_bytes) {
+        // Those that nobody reads must not take every packet from those that are read.
+        let crowded = self.queued >= self.max_queued && socket.len() > 0;
+        if crowded || !socket.has_room(payload_len, self.max_datagrams, self.max_bytes) {
             socket.count_drop();
             stats.dropped.count(Drop::UdpQueueFull);
             return Err((Refused::Dropped, packet));
         }
         packet.trim_front(HEADER_LEN);
         packet.truncate(payload_len);
+        self.queued += 1;
         if socket.push(metadata, from, packet) {
             self.readable.push_back(id);
         }

@@ -57,6 +57,12 @@ impl Socket {
         self.local.address.is_none_or(|address| address == metadata.destination)
     }
 
+    /// How many datagrams are in its queue.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Whether there is room for one more datagram. One finds room in an empty queue, however long
     /// it is.
     #[inline]

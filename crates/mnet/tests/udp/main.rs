@@ -242,6 +242,23 @@ fn senders_wait_while_the_device_takes_nothing_and_go_on_when_it_does() {
 }
 
 #[test]
+fn what_was_sent_last_is_with_the_device_after_a_flush() {
+    block_on(async {
+        let (a, b, _cable) = pair();
+        let socket = b.udp().bind(7).unwrap();
+        // The neighbour is not known yet, and is waited for too.
+        for _ in 0..3 {
+            a.udp().send_to(b"bye", at_b(7)).await.unwrap();
+        }
+        timeout(LONG, a.flush()).await.unwrap();
+        drop(a);
+        for _ in 0..3 {
+            timeout(LONG, socket.recv_datagram()).await.unwrap().unwrap();
+        }
+    });
+}
+
+#[test]
 fn when_the_device_is_gone_everybody_is_told() {
     block_on(async {
         let (a, b, cable) = pair();

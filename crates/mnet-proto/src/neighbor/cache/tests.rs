@@ -51,7 +51,9 @@ impl Scene {
     fn wait(&mut self, now: Instant, address: IpAddr, mark: u8) {
         let mut packet = self.pool.take().unwrap();
         packet.append(1).unwrap()[0] = mark;
-        self.run(|cache, mut act| cache.wait(now, address, packet, &mut act));
+        self.run(|cache, mut act| {
+            cache.wait(now, address, packet, &mut act);
+        });
     }
 
     fn learn(&mut self, now: Instant, address: IpAddr, mac: Mac, evidence: Evidence) {
@@ -130,8 +132,11 @@ fn each_neighbour_has_its_own_queue_of_which_the_oldest_goes() {
 fn all_queues_together_are_bounded() {
     let mut scene = Scene::new(|config| config.neighbor_queues = 10);
     (0..20).for_each(|number| scene.wait(START, host(number), 1));
-    assert_eq!(scene.dropped, [Drop::NeighborQueueFull; 10]);
-    assert_eq!(scene.pool.available(), 64 - 10);
+    // One can wait for each, and no more than that.
+    assert_eq!(scene.dropped, []);
+    (0..20).for_each(|number| scene.wait(START, host(number), 2));
+    assert_eq!(scene.dropped, [Drop::NeighborQueueFull; 20]);
+    assert_eq!(scene.pool.available(), 64 - 20);
     scene.drive(after(5.0));
     assert_eq!((scene.pool.available(), scene.cache.queued), (64, 0));
 }
@@ -154,6 +159,17 @@ fn a_flood_of_neighbours_never_puts_out_those_in_use() {
     scene.wait(after(1.0), host(17), 1);
     assert_eq!(scene.dropped.last(), Some(&Drop::NeighborCacheFull));
     assert_eq!(scene.cache.lookup(after(1.0), host(15)), Lookup::Found(MAC));
+}
+
+#[test]
+fn those_who_only_ask_for_us_leave_before_those_we_speak_to() {
+    let mut scene = Scene::new(|config| config.neighbors = 16);
+    (100..1_000).for_each(|number| scene.learn(START, host(number), OTHER, Evidence::Request));
+    assert_eq!(scene.cache.entries.len(), 16);
+    scene.wait(START, host(1), 1);
+    (1_000..2_000).for_each(|number| scene.learn(START, host(number), OTHER, Evidence::Request));
+    scene.learn(START, host(1), MAC, Evidence::Answer);
+    assert_eq!(scene.sent, [(1, MAC)]);
 }
 
 #[test]
