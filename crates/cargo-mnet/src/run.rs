@@ -57,6 +57,10 @@ impl Run {
             Platform::Spt => Tender::new(&config)?,
             Platform::Hosted => Tender::hosted(&config)?,
         };
+        let is_user = config.networks.iter().any(|(_, network)| *network == Network::User);
+        if is_user && config.publish.is_empty() {
+            say(&"no port of the image is published; give one by --publish, such as 7007:7/udp");
+        }
         for port in tender.published() {
             let (address, number) = (port.host.ip(), port.host.port());
             say(&format!("{port}; try it: nc -u {address} {number}"));

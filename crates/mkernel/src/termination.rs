@@ -42,7 +42,7 @@ impl<T: Termination, E: Display + 'static> Termination for Result<T, E> {
         match self {
             Ok(value) => value.report(),
             Err(error) => {
-                log::error!("{error}");
+                log::error!(target: "main", "{error}");
                 ExitStatus::FAILURE
             }
         }

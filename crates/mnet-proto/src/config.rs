@@ -66,10 +66,14 @@ impl Config {
 
     /// A pool as this asks for: each packet takes a frame of a link of this MTU, and is of 2 KiB at
     /// least.
-    #[must_use]
-    pub fn pool(&self, mtu: u16) -> Pool {
+    ///
+    /// # Errors
+    /// [`ConfigError::Memory`].
+    pub fn pool(&self, mtu: u16) -> Result<Pool, ConfigError> {
         let size = HEADROOM + ethernet::HEADER_LEN + usize::from(mtu);
-        Pool::new(self.packets, size.clamp(2_048, usize::from(u16::MAX)))
+        let size = size.clamp(2_048, usize::from(u16::MAX));
+        let kib = (self.packets * size).div_ceil(1_024);
+        Pool::try_new(self.packets, size).ok_or(ConfigError::Memory { kib })
     }
 
     /// Checks the addresses against each other, and the link against what IP asks of it.
@@ -126,6 +130,12 @@ pub enum ConfigError {
         mtu: u16,
         /// The smallest that will do.
         least: u16,
+    },
+    /// There is no memory for the packet pool.
+    #[error("no memory for a packet pool of {kib} KiB: give more, or ask for fewer packets")]
+    Memory {
+        /// What the pool takes, in KiB.
+        kib: usize,
     },
     /// The range of ephemeral ports is empty, or has port 0.
     #[error("the range of ephemeral ports is empty or has 0")]

@@ -75,7 +75,7 @@ impl Stack {
     pub fn new(device: impl Device + 'static, config: &Config) -> Result<Self, ConfigError> {
         let mut seed = [0; 32];
         mkernel::fill_random(&mut seed);
-        let pool = config.pool(device.mtu());
+        let pool = config.pool(device.mtu())?;
         let shared = Shared::new(mnet_proto::Stack::new(config, &device, pool, seed)?);
         mkernel::spawn(drive(Rc::downgrade(&shared), device));
         Ok(Self { shared })

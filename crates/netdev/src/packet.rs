@@ -1,6 +1,5 @@
 use alloc::boxed::Box;
 use alloc::rc::Rc;
-use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::{fmt, mem};
@@ -29,13 +28,29 @@ impl Pool {
     /// A pool of `packets` buffers of `size` bytes each, [`HEADROOM`] included.
     ///
     /// # Panics
-    /// If a buffer has no room behind its headroom, or is 64 KiB or more.
+    /// If there is no memory for it, a buffer has no room behind its headroom, or is 64 KiB or
+    /// more.
     #[must_use]
     pub fn new(packets: usize, size: usize) -> Self {
+        Self::try_new(packets, size).expect("there is memory for the packet pool")
+    }
+
+    /// As [`Pool::new`], but `None` if there is no memory for it.
+    ///
+    /// # Panics
+    /// If a buffer has no room behind its headroom, or is 64 KiB or more.
+    #[must_use]
+    pub fn try_new(packets: usize, size: usize) -> Option<Self> {
         assert!(size > HEADROOM && size <= usize::from(u16::MAX), "a packet of {size} bytes");
-        let mut free = Vec::with_capacity(packets);
-        free.resize_with(packets, || vec![0; size].into_boxed_slice());
-        Self { shared: Rc::new(Shared { free: RefCell::new(free), packets, size }) }
+        let mut free = Vec::new();
+        free.try_reserve_exact(packets).ok()?;
+        for _ in 0..packets {
+            let mut buffer = Vec::new();
+            buffer.try_reserve_exact(size).ok()?;
+            buffer.resize(size, 0);
+            free.push(buffer.into_boxed_slice());
+        }
+        Some(Self { shared: Rc::new(Shared { free: RefCell::new(free), packets, size }) })
     }
 
     /// Takes a packet, its window empty behind [`HEADROOM`] bytes; `None` when all are in use.

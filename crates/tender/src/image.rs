@@ -111,9 +111,10 @@ fn parse_header(file: &[u8]) -> Result<FileHeader<LittleEndian>, ImageError> {
     let (ident, tail) =
         file.split_at_checked(IDENT_SIZE).ok_or(ImageError::Truncated("its header"))?;
     let unsupported = |what| ImageError::Unsupported(what);
-    let ident = parse_ident(ident).map_err(|_| unsupported("of 64 bits, little endian"))?;
+    let ident =
+        parse_ident(ident).map_err(|_| unsupported("an ELF file of 64 bits, little endian"))?;
     if ident.1 != Class::ELF64 {
-        return Err(unsupported("of 64 bits"));
+        return Err(unsupported("an ELF file of 64 bits"));
     }
     if file.len() < HEADER_SIZE {
         return Err(ImageError::Truncated("its header"));
@@ -121,19 +122,19 @@ fn parse_header(file: &[u8]) -> Result<FileHeader<LittleEndian>, ImageError> {
     let header =
         FileHeader::parse_tail(ident, tail).map_err(|_| ImageError::Truncated("its header"))?;
     if header.version != 1 {
-        return Err(unsupported("of ELF version 1"));
+        return Err(unsupported("an ELF file of version 1"));
     }
     if header.e_machine != EM_X86_64 {
-        return Err(unsupported("for x86-64"));
+        return Err(unsupported("an ELF file for x86-64"));
     }
     if header.e_type != ET_EXEC {
         return Err(unsupported("a static executable at fixed addresses (ET_EXEC)"));
     }
     if usize::from(header.e_ehsize) != HEADER_SIZE || header.e_phentsize != PROGRAM_HEADER_SIZE {
-        return Err(unsupported("with headers of the usual sizes"));
+        return Err(unsupported("an ELF file with headers of the usual sizes"));
     }
     if header.e_phnum == 0 {
-        return Err(unsupported("with program headers"));
+        return Err(unsupported("an ELF file with program headers"));
     }
     Ok(header)
 }
@@ -282,7 +283,7 @@ pub enum ImageError {
     #[error("ends before {0}; it was not copied or linked whole")]
     Truncated(&'static str),
     /// It is an ELF file, but none of this kind.
-    #[error("is not an ELF file {0}; give an image built for spt")]
+    #[error("is not {0}; give an image built for spt")]
     Unsupported(&'static str),
     /// It has no ABI note.
     #[error("has no Solo5 notes, so it is no unikernel; give an image built for spt")]

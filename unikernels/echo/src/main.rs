@@ -42,7 +42,7 @@ fn ports() -> Result<Vec<u16>, Box<dyn Error>> {
         let port = argument.strip_prefix("--port=").and_then(|port| port.parse().ok());
         match port {
             Some(1..) => ports.extend(port),
-            _ => return Err(format!("{argument}: not an option, such as --port=7").into()),
+            _ => return Err(format!("{argument}: give --port=N, with N from 1 to 65535").into()),
         }
     }
     if ports.is_empty() {

@@ -64,7 +64,7 @@ fn what_is_no_static_program_for_x86_64_is_refused() {
     );
     assert_eq!(error_at(4, &[1]), "is not an ELF file of 64 bits; give an image built for spt");
     assert!(error_at(5, &[2]).contains("little endian"));
-    assert!(error_at(20, &[2]).contains("ELF version 1"));
+    assert!(error_at(20, &[2]).contains("ELF file of version 1"));
     assert!(error_at(18, &[183]).contains("for x86-64"));
     assert!(error_at(16, &[3]).contains("a static executable"));
     assert!(error_at(52, &[63]).contains("headers of the usual sizes"));

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::elf::{BASE, Elf, R, Segment, W};
@@ -251,7 +252,7 @@ fn an_image_that_touches_what_is_not_its_own_is_ended() {
         let code = Code::default().raw(&[opcode, 0x04, 0x25]).raw(&address.to_le_bytes()).exit(0);
         code.image(&[]).run(&["--mem=4"])
     };
-    let ended = "mnet-tender: the image was ended: it touched memory that is not its own, or the processor (SIGSEGV)\n";
+    let ended = "mnet-tender: the image was ended: it touched memory that is not its own, or what is the kernel's (SIGSEGV)\n";
     for (address, write) in [(0, false), (BASE as u32, true), (4 << 20, false), (0xf000, false)] {
         let output = at(address, write);
         assert_eq!((output.status, &*output.stderr), (255, ended), "{address:#x}");
@@ -267,7 +268,10 @@ fn an_image_that_touches_what_is_not_its_own_is_ended() {
 fn a_signal_to_the_tender_ends_the_image_and_leaves_nothing() {
     for (signal, status) in [(libc::SIGTERM, 143), (libc::SIGINT, 130), (libc::SIGHUP, 129)] {
         let image = spin().image(&[]);
-        let mut running = Running::start(image.tender(&[], &[]), 0);
+        let mut command = image.tender(&[], &[]);
+        // Whoever runs the tests may ignore SIGINT, as shells do for what is in the background.
+        dispose(&mut command, libc::SIG_DFL);
+        let mut running = Running::start(command, 0);
         let pid = running.image();
         running.signal(signal);
         let ended = running.child.wait().unwrap();
@@ -278,19 +282,24 @@ fn a_signal_to_the_tender_ends_the_image_and_leaves_nothing() {
     }
 }
 
-#[test]
-fn a_tender_that_is_to_ignore_a_signal_goes_on() {
-    let image = spin().image(&[]);
-    let mut command = image.tender(&[], &[]);
-    // SAFETY: it makes one system call, as nohup does.
+/// Starts a command with this disposition of the signals that end a tender.
+fn dispose(command: &mut Command, disposition: libc::sighandler_t) {
+    // SAFETY: it makes nothing but system calls, as nohup does.
     unsafe {
-        command.pre_exec(|| {
+        command.pre_exec(move || {
             for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM] {
-                libc::signal(signal, libc::SIG_IGN);
+                libc::signal(signal, disposition);
             }
             Ok(())
         });
     }
+}
+
+#[test]
+fn a_tender_that_is_to_ignore_a_signal_goes_on() {
+    let image = spin().image(&[]);
+    let mut command = image.tender(&[], &[]);
+    dispose(&mut command, libc::SIG_IGN);
     let mut running = Running::start(command, 0);
     let pid = running.image();
     for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM] {
