@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "it is for tests")]
 
+use std::cell::RefCell;
 use std::env;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -67,6 +68,8 @@ pub fn image(command: &Path, platform: &str) -> PathBuf {
 pub struct Running {
     child: Child,
     lines: Receiver<String>,
+    // Not yet taken.
+    said: RefCell<Vec<String>>,
     /// When it was started.
     pub started: Instant,
 }
@@ -89,20 +92,27 @@ impl Running {
                 }
             });
         }
-        Self { child, lines, started }
+        Self { child, lines, said: RefCell::default(), started }
     }
 
-    /// Waits for a line that contains `text`.
+    /// Waits for a line that contains `text`, and takes it. Lines before it stay, for its two outputs
+    /// come in no order.
     #[must_use]
     pub fn line(&self, text: &str) -> String {
-        let mut said = Vec::new();
-        while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
-            if line.contains(text) {
-                return line;
+        let mut said = self.said.borrow_mut();
+        let mut next = 0;
+        loop {
+            if next == said.len() {
+                match self.lines.recv_timeout(PATIENCE) {
+                    Ok(line) => said.push(line),
+                    Err(_) => panic!("it did not say {text:?}, but {said:#?}"),
+                }
             }
-            said.push(line);
+            if said[next].contains(text) {
+                return said.remove(next);
+            }
+            next += 1;
         }
-        panic!("it did not say {text:?}, but {said:#?}");
     }
 
     /// Waits until an echo unikernel is ready.

@@ -30,8 +30,13 @@ const PROFILE: [&str; 6] = [
     "profile.image.debug=false",
 ];
 
-/// An image lies at a fixed address, as the linker script in mkernel says.
-const FLAGS: [&str; 2] = ["-Crelocation-model=static", "-Clink-arg=-Tmkernel-spt.ld"];
+/// An image lies at a fixed address, as the linker script in mkernel says, and uses no vector
+/// registers, not even where a library would.
+const FLAGS: [&str; 3] = [
+    "-Crelocation-model=static",
+    "-Clink-arg=-Tmkernel-spt.ld",
+    r#"--cfg=chacha20_backend="soft""#,
+];
 
 /// Builds a unikernel and gives the path of its image.
 pub(crate) fn build(package: &Package, platform: Platform) -> Result<PathBuf, Error> {
