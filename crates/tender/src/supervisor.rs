@@ -73,7 +73,7 @@ impl fmt::Display for Ending {
             Self::Forbidden => "it made a system call that is not allowed",
             Self::Killed(signal) => match signal {
                 libc::SIGSEGV | libc::SIGBUS => {
-                    "it touched memory that is not its own, or what is the kernel's (SIGSEGV)"
+                    "it touched memory, or ran an instruction, that it may not (SIGSEGV)"
                 }
                 libc::SIGILL | libc::SIGTRAP => "it ran an instruction that is none (SIGILL)",
                 libc::SIGFPE => "it divided by zero or the like (SIGFPE)",

@@ -252,7 +252,7 @@ fn an_image_that_touches_what_is_not_its_own_is_ended() {
         let code = Code::default().raw(&[opcode, 0x04, 0x25]).raw(&address.to_le_bytes()).exit(0);
         code.image(&[]).run(&["--mem=4"])
     };
-    let ended = "mnet-tender: the image was ended: it touched memory that is not its own, or what is the kernel's (SIGSEGV)\n";
+    let ended = "mnet-tender: the image was ended: it touched memory, or ran an instruction, that it may not (SIGSEGV)\n";
     for (address, write) in [(0, false), (BASE as u32, true), (4 << 20, false), (0xf000, false)] {
         let output = at(address, write);
         assert_eq!((output.status, &*output.stderr), (255, ended), "{address:#x}");
