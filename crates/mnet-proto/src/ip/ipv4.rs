@@ -113,6 +113,16 @@ pub(crate) fn emit(
 ) -> bool {
     let (IpAddr::V4(source), IpAddr::V4(destination)) = (source, destination) else { return false };
     let hop_limit = ip.v4.hop_limit;
-    let fields = Fields { source, destination, protocol, hop_limit, traffic_class };
+    let fields = Fields {
+        source,
+        destination,
+        protocol,
+        hop_limit,
+        traffic_class,
+        // Without a meaning in a datagram that nobody may fragment, and then zero (RFC 6864 §4.1).
+        identification: 0,
+        dont_fragment: true,
+        router_alert: false,
+    };
     Header::emit(packet, &fields, !ip.link.checksums.fills_ipv4)
 }

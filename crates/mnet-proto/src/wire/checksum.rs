@@ -47,6 +47,13 @@ impl Checksum {
         Self(self.0 + number.to_be() as u64)
     }
 
+    /// Adds a 32-bit number.
+    #[must_use]
+    #[inline]
+    pub const fn add_u32(self, number: u32) -> Self {
+        Self(self.0 + number.to_be() as u64)
+    }
+
     /// The checksum, to be stored as it is: its bytes are in network order.
     #[must_use]
     #[inline]

@@ -12,11 +12,57 @@ pub const HEADER_LEN: usize = 8;
 pub const ECHO_REPLY: u8 = 0;
 /// Type of an error: the destination cannot be reached.
 pub const DESTINATION_UNREACHABLE: u8 = 3;
+/// Type of an error: the sender is too fast. It means nothing any more (RFC 6633).
+pub const SOURCE_QUENCH: u8 = 4;
+/// Type of a router's hint to a better first hop.
+pub const REDIRECT: u8 = 5;
 /// Type of a message that asks for its payload back.
 pub const ECHO_REQUEST: u8 = 8;
+/// Type of an error: it took too long.
+pub const TIME_EXCEEDED: u8 = 11;
+/// Type of an error: a header is wrong at the offset in the first of the header's last four bytes.
+pub const PARAMETER_PROBLEM: u8 = 12;
 
+/// Code of [`DESTINATION_UNREACHABLE`]: no route leads to the network.
+pub const NETWORK_UNREACHABLE: u8 = 0;
+/// Code of [`DESTINATION_UNREACHABLE`]: nobody has the address.
+pub const HOST_UNREACHABLE: u8 = 1;
+/// Code of [`DESTINATION_UNREACHABLE`]: the host does not know the protocol.
+pub const PROTOCOL_UNREACHABLE: u8 = 2;
 /// Code of [`DESTINATION_UNREACHABLE`]: nobody listens on the port.
 pub const PORT_UNREACHABLE: u8 = 3;
+/// Code of [`DESTINATION_UNREACHABLE`]: it is longer than the next link's MTU, which is in the
+/// header's last two bytes (RFC 1191 §4), and may not be fragmented.
+pub const FRAGMENTATION_NEEDED: u8 = 4;
+/// Code of [`DESTINATION_UNREACHABLE`]: the way that the source wants leads nowhere.
+pub const SOURCE_ROUTE_FAILED: u8 = 5;
+/// Code of [`DESTINATION_UNREACHABLE`]: there is no such network (this and the following two:
+/// RFC 1122 §3.2.2.1).
+pub const NETWORK_UNKNOWN: u8 = 6;
+/// Code of [`DESTINATION_UNREACHABLE`]: there is no such host.
+pub const HOST_UNKNOWN: u8 = 7;
+/// Code of [`DESTINATION_UNREACHABLE`]: the source is isolated.
+pub const SOURCE_HOST_ISOLATED: u8 = 8;
+/// Code of [`DESTINATION_UNREACHABLE`]: the network is prohibited by an administrator.
+pub const NETWORK_PROHIBITED: u8 = 9;
+/// Code of [`DESTINATION_UNREACHABLE`]: the host is prohibited by an administrator.
+pub const HOST_PROHIBITED: u8 = 10;
+/// Code of [`DESTINATION_UNREACHABLE`]: no route leads to the network with this type of service.
+pub const NETWORK_UNREACHABLE_FOR_SERVICE: u8 = 11;
+/// Code of [`DESTINATION_UNREACHABLE`]: no route leads to the host with this type of service.
+pub const HOST_UNREACHABLE_FOR_SERVICE: u8 = 12;
+/// Code of [`DESTINATION_UNREACHABLE`]: a filter is against it (this and the following:
+/// RFC 1812 §5.2.7.1).
+pub const COMMUNICATION_PROHIBITED: u8 = 13;
+/// Code of [`DESTINATION_UNREACHABLE`]: its precedence is not allowed.
+pub const PRECEDENCE_VIOLATION: u8 = 14;
+/// Code of [`DESTINATION_UNREACHABLE`]: its precedence is too low.
+pub const PRECEDENCE_CUTOFF: u8 = 15;
+
+/// Code of [`TIME_EXCEEDED`]: there were more hops than it might take.
+pub const TTL: u8 = 0;
+/// Code of [`TIME_EXCEEDED`]: not all fragments came in time.
+pub const REASSEMBLY: u8 = 1;
 
 /// The header of every message.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]

@@ -2,7 +2,7 @@
 
 use core::net::Ipv4Addr;
 
-use netdev::Packet;
+use netdev::{Mac, Packet};
 use zerocopy::byteorder::big_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -15,12 +15,21 @@ pub const MIN_MTU: u16 = 68;
 
 /// Protocol number of ICMP.
 pub const ICMP: u8 = 1;
+/// Protocol number of IGMP.
+pub const IGMP: u8 = 2;
 /// Protocol number of UDP.
 pub const UDP: u8 = 17;
 
 const DONT_FRAGMENT: u16 = 0x4000;
 const MORE_FRAGMENTS: u16 = 0x2000;
 const FRAGMENT_OFFSET: u16 = 0x1fff;
+
+const END_OF_OPTIONS: u8 = 0;
+const NO_OPERATION: u8 = 1;
+const LOOSE_SOURCE_ROUTE: u8 = 131;
+const STRICT_SOURCE_ROUTE: u8 = 137;
+/// The option that asks routers to look inside (RFC 2113), whole.
+const ROUTER_ALERT: [u8; 4] = [148, 4, 0, 0];
 
 /// The header, without its options.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -72,21 +81,22 @@ impl Header {
         Ok(header)
     }
 
-    /// Writes a header in front of `packet`, which holds what is to be sent: an unfragmented
-    /// datagram that nobody may fragment. Its identification is then without a meaning, and zero
-    /// (RFC 6864 §4.1). Without `checksum` the device fills that in.
+    /// Writes a header in front of `packet`, which holds what is to be sent. Without `checksum` the
+    /// device fills that in.
     ///
     /// `false` if there is no headroom, or the datagram is longer than 65,535 bytes.
     #[must_use]
     #[inline]
     pub fn emit(packet: &mut Packet, fields: &Fields, checksum: bool) -> bool {
-        let Ok(total_length) = u16::try_from(packet.len() + HEADER_LEN) else { return false };
+        let options: &[u8] = if fields.router_alert { &ROUTER_ALERT } else { &[] };
+        let header_len = HEADER_LEN + options.len();
+        let Ok(total_length) = u16::try_from(packet.len() + header_len) else { return false };
         let mut header = Self {
-            version_ihl: 0x45,
+            version_ihl: 0x40 | (header_len / 4) as u8,
             traffic_class: fields.traffic_class,
             total_length: U16::new(total_length),
-            identification: U16::ZERO,
-            fragment: U16::new(DONT_FRAGMENT),
+            identification: U16::new(fields.identification),
+            fragment: U16::new(if fields.dont_fragment { DONT_FRAGMENT } else { 0 }),
             hop_limit: fields.hop_limit,
             protocol: fields.protocol,
             checksum: [0; 2],
@@ -94,9 +104,60 @@ impl Header {
             destination: fields.destination.octets(),
         };
         if checksum {
+            let sum = Checksum::new().add_bytes(header.as_bytes()).add_bytes(options);
+            header.checksum = sum.finish();
+        }
+        let Some(bytes) = packet.prepend(header_len) else { return false };
+        let (front, behind) = bytes.split_at_mut(HEADER_LEN);
+        behind.copy_from_slice(options);
+        header.write_to(front).is_ok()
+    }
+
+    /// Writes a header in front of `packet`, which holds a part of what the datagram of `original`
+    /// holds: the part that starts `offset_bytes` into it. The header is as the original one, and
+    /// without options. Without `checksum` the device fills that in.
+    ///
+    /// `false` if there is no headroom, the offset is no multiple of 8, or the part ends where no
+    /// datagram does, behind 65,535 bytes.
+    #[must_use]
+    pub fn emit_fragment(
+        packet: &mut Packet,
+        original: &Self,
+        identification: u16,
+        offset_bytes: usize,
+        more: bool,
+        checksum: bool,
+    ) -> bool {
+        let total_len = packet.len() + HEADER_LEN;
+        let fits = offset_bytes.checked_add(total_len).is_some_and(|end| end <= u16::MAX.into());
+        if !fits || !offset_bytes.is_multiple_of(8) {
+            return false;
+        }
+        let more = if more { MORE_FRAGMENTS } else { 0 };
+        let mut header = Self {
+            version_ihl: 0x45,
+            total_length: U16::new(total_len as u16),
+            identification: U16::new(identification),
+            fragment: U16::new((offset_bytes / 8) as u16 | more),
+            checksum: [0; 2],
+            ..*original
+        };
+        if checksum {
             header.checksum = Checksum::new().add_bytes(header.as_bytes()).finish();
         }
         packet.prepend(HEADER_LEN).is_some_and(|bytes| header.write_to(bytes).is_ok())
+    }
+
+    /// Makes the header of a first fragment that of the whole datagram, which is `total_len` bytes
+    /// long, header included. Does nothing to bytes that end before their header does.
+    pub fn mend(datagram: &mut [u8], total_len: u16) {
+        let Ok((header, behind)) = Self::mut_from_prefix(datagram) else { return };
+        let options_len = header.header_len().saturating_sub(HEADER_LEN);
+        let Some(options) = behind.get(..options_len) else { return };
+        header.total_length = U16::new(total_len);
+        header.fragment = U16::ZERO;
+        header.checksum = [0; 2];
+        header.checksum = Checksum::new().add_bytes(header.as_bytes()).add_bytes(options).finish();
     }
 
     /// Length of the header with its options, in bytes: 20 to 60 in one that was parsed.
@@ -118,6 +179,27 @@ impl Header {
     #[inline]
     pub fn is_fragment(&self) -> bool {
         self.fragment.get() & (MORE_FRAGMENTS | FRAGMENT_OFFSET) != 0
+    }
+
+    /// Where this part starts in what the datagram holds, in bytes.
+    #[must_use]
+    #[inline]
+    pub fn fragment_offset(&self) -> usize {
+        usize::from(self.fragment.get() & FRAGMENT_OFFSET) * 8
+    }
+
+    /// Whether there are parts behind this one.
+    #[must_use]
+    #[inline]
+    pub fn more_fragments(&self) -> bool {
+        self.fragment.get() & MORE_FRAGMENTS != 0
+    }
+
+    /// Whether nobody may make parts of it.
+    #[must_use]
+    #[inline]
+    pub fn dont_fragment(&self) -> bool {
+        self.fragment.get() & DONT_FRAGMENT != 0
     }
 
     /// Who sent it.
@@ -148,6 +230,12 @@ pub struct Fields {
     pub hop_limit: u8,
     /// DSCP and ECN.
     pub traffic_class: u8,
+    /// What is the same in all its parts, and in no other datagram's between the same hosts.
+    pub identification: u16,
+    /// Whether nobody may make parts of it.
+    pub dont_fragment: bool,
+    /// Whether routers are to look inside (RFC 2113): the header is then four bytes longer.
+    pub router_alert: bool,
 }
 
 /// Whether the header of a datagram that was parsed has the right checksum.
@@ -168,6 +256,34 @@ pub fn pseudo_header(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, len:
         .add_u16(len)
 }
 
+/// Whether the header of a datagram that was parsed says which way it goes (RFC 791 §3.1): a host
+/// that is no router passes none on, and answers along none (RFC 1122 §3.2.1.8, §3.3.5).
+#[must_use]
+pub fn has_source_route(datagram: &[u8], header_len: usize) -> bool {
+    let mut options = datagram.get(HEADER_LEN..header_len).unwrap_or_default();
+    while let [kind, ref rest @ ..] = *options {
+        match kind {
+            END_OF_OPTIONS => break,
+            NO_OPERATION => options = rest,
+            LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE => return true,
+            _ => {
+                // The length counts type and length too.
+                let len = rest.first().map_or(0, |len| usize::from(*len));
+                let Some(behind) = options.get(len.max(2)..) else { break };
+                options = behind;
+            }
+        }
+    }
+    false
+}
+
+/// The Ethernet address of a group (RFC 1112 §6.4).
+#[must_use]
+pub fn multicast_mac(group: Ipv4Addr) -> Mac {
+    let [_, a, b, c] = group.octets();
+    Mac([0x01, 0x00, 0x5e, a & 0x7f, b, c])
+}
+
 #[cfg(test)]
 mod tests {
     use netdev::Pool;
@@ -182,7 +298,10 @@ mod tests {
             payload in proptest::collection::vec(any::<u8>(), 0..100),
         ) {
             let (source, destination) = (source.into(), destination.into());
-            let fields = Fields { source, destination, protocol, hop_limit, traffic_class };
+            let fields = Fields {
+                source, destination, protocol, hop_limit, traffic_class,
+                identification: 0, dont_fragment: true, router_alert: false,
+            };
             let mut packet = Pool::new(1, 300).take().unwrap();
             packet.append(payload.len()).unwrap().copy_from_slice(&payload);
             prop_assert!(Header::emit(&mut packet, &fields, true));

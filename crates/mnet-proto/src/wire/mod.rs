@@ -8,7 +8,10 @@ pub mod arp;
 mod checksum;
 pub mod ethernet;
 pub mod icmpv4;
+pub mod icmpv6;
 pub mod ipv4;
+pub mod ipv6;
+pub mod ndp;
 pub mod udp;
 
 pub use self::checksum::Checksum;
