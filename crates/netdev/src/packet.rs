@@ -1,7 +1,7 @@
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::{fmt, mem};
 
 /// Free bytes before a fresh packet's window, for the headers that layers put before it.
@@ -10,7 +10,11 @@ use core::{fmt, mem};
 /// has its IP header on a 16-byte boundary.
 pub const HEADROOM: usize = 114;
 
-/// A fixed number of packet buffers, all allocated when the pool is made.
+/// Bytes that a pool's large packets may take up, unless [`Pool::with_large`] says otherwise.
+const LARGE: usize = 4 << 20;
+
+/// A fixed number of packet buffers, all allocated when the pool is made, and a number of bytes
+/// that larger packets, allocated one by one, may take up besides.
 ///
 /// Clones are handles of the same pool.
 #[derive(Clone)]
@@ -22,6 +26,9 @@ struct Shared {
     free: RefCell<Vec<Box<[u8]>>>,
     packets: usize,
     size: usize,
+    // In bytes: what the buffers of large packets may take up, and what they do.
+    large: Cell<usize>,
+    large_used: Cell<usize>,
 }
 
 impl Pool {
@@ -50,7 +57,17 @@ impl Pool {
             buffer.resize(size, 0);
             free.push(buffer.into_boxed_slice());
         }
-        Some(Self { shared: Rc::new(Shared { free: RefCell::new(free), packets, size }) })
+        let free = RefCell::new(free);
+        let (large, large_used) = (Cell::new(LARGE), Cell::new(0));
+        Some(Self { shared: Rc::new(Shared { free, packets, size, large, large_used }) })
+    }
+
+    /// The same pool, whose large packets may take up `bytes`, each [`HEADROOM`] included. It is
+    /// 4 MiB unless this is called.
+    #[must_use]
+    pub fn with_large(self, bytes: usize) -> Self {
+        self.shared.large.set(bytes);
+        self
     }
 
     /// Takes a packet, its window empty behind [`HEADROOM`] bytes; `None` when all are in use.
@@ -61,8 +78,8 @@ impl Pool {
         let buffer = self.shared.free.borrow_mut().pop()?;
         Some(Packet {
             buffer,
-            start: HEADROOM as u16,
-            end: HEADROOM as u16,
+            start: HEADROOM as u32,
+            end: HEADROOM as u32,
             pool: Rc::clone(&self.shared),
         })
     }
@@ -77,19 +94,50 @@ impl Pool {
         self.take()
     }
 
-    /// How many packets are free.
+    /// Takes a large packet: its buffer is allocated for it, with `room` bytes or more behind
+    /// [`HEADROOM`], more than any other of the pool has, and can [grow](Packet::grow). `None`
+    /// if large packets would take up more than they may, or there is no memory.
+    ///
+    /// A buffer starts as zeros.
+    #[must_use]
+    pub fn take_large(&self, room: usize) -> Option<Packet> {
+        let size = room.checked_add(HEADROOM)?.max(self.shared.size + 1);
+        let mut packet = Packet {
+            buffer: Box::default(),
+            start: HEADROOM as u32,
+            end: HEADROOM as u32,
+            pool: Rc::clone(&self.shared),
+        };
+        packet.reallocate(size).then_some(packet)
+    }
+
+    /// Takes a packet with `room` bytes or more behind [`HEADROOM`]: a large one only if others
+    /// have not so many.
+    #[must_use]
+    #[inline]
+    pub fn take_sized(&self, room: usize) -> Option<Packet> {
+        if room <= self.room() { self.take() } else { self.take_large(room) }
+    }
+
+    /// How many packets are free, large ones aside.
     #[must_use]
     pub fn available(&self) -> usize {
         self.shared.free.borrow().len()
     }
 
-    /// How many packets there are, free or in use.
+    /// How many bytes more large packets may take up.
+    #[must_use]
+    pub fn large_available(&self) -> usize {
+        self.shared.large.get().saturating_sub(self.shared.large_used.get())
+    }
+
+    /// How many packets there are, free or in use, large ones aside.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.shared.packets
     }
 
-    /// The most bytes that fit behind a packet's [`HEADROOM`].
+    /// The most bytes that fit behind a packet's [`HEADROOM`], unless it is a large one.
     #[must_use]
     pub fn room(&self) -> usize {
         self.shared.size - HEADROOM
@@ -102,17 +150,21 @@ impl fmt::Debug for Pool {
             .field("packets", &self.shared.packets)
             .field("available", &self.available())
             .field("size", &self.shared.size)
+            .field("large", &self.shared.large.get())
+            .field("large_available", &self.large_available())
             .finish()
     }
 }
 
-/// A buffer from a [`Pool`], and a window on its bytes. Dropping it gives the buffer back.
+/// A buffer from a [`Pool`], and a window on its bytes. Dropping it gives the buffer back, or frees
+/// it if it is a large one.
 pub struct Packet {
-    // Empty only while dropped.
+    // Empty only while made or dropped. One of the pool's own is as long as they all are, that of
+    // a large packet is longer: so they are told apart.
     buffer: Box<[u8]>,
     // start <= end <= buffer.len()
-    start: u16,
-    end: u16,
+    start: u32,
+    end: u32,
     pool: Rc<Shared>,
 }
 
@@ -121,21 +173,21 @@ impl Packet {
     #[must_use]
     #[inline]
     pub fn bytes(&self) -> &[u8] {
-        &self.buffer[usize::from(self.start)..usize::from(self.end)]
+        &self.buffer[self.start as usize..self.end as usize]
     }
 
     /// The bytes in the window, to be changed.
     #[must_use]
     #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.buffer[usize::from(self.start)..usize::from(self.end)]
+        &mut self.buffer[self.start as usize..self.end as usize]
     }
 
     /// Length of the window in bytes.
     #[must_use]
     #[inline]
     pub fn len(&self) -> usize {
-        usize::from(self.end - self.start)
+        (self.end - self.start) as usize
     }
 
     /// Whether the window is empty.
@@ -149,23 +201,30 @@ impl Packet {
     #[must_use]
     #[inline]
     pub fn headroom(&self) -> usize {
-        usize::from(self.start)
+        self.start as usize
     }
 
     /// Bytes behind the window.
     #[must_use]
     #[inline]
     pub fn tailroom(&self) -> usize {
-        self.buffer.len() - usize::from(self.end)
+        self.buffer.len() - self.end as usize
+    }
+
+    /// Bytes in the buffer: in front of the window, in it, and behind it.
+    #[must_use]
+    #[inline]
+    pub fn capacity(&self) -> usize {
+        self.buffer.len()
     }
 
     /// Lets the window grow by `count` bytes to the front and returns those; `None`, and nothing
     /// done, if there is no room.
     #[inline]
     pub fn prepend(&mut self, count: usize) -> Option<&mut [u8]> {
-        let end = usize::from(self.start);
+        let end = self.start as usize;
         let start = end.checked_sub(count)?;
-        self.start = start as u16;
+        self.start = start as u32;
         Some(&mut self.buffer[start..end])
     }
 
@@ -173,10 +232,10 @@ impl Packet {
     /// done, if there is no room.
     #[inline]
     pub fn append(&mut self, count: usize) -> Option<&mut [u8]> {
-        let start = usize::from(self.end);
+        let start = self.end as usize;
         let end = start.checked_add(count)?;
         let bytes = self.buffer.get_mut(start..end)?;
-        self.end = end as u16;
+        self.end = end as u32;
         Some(bytes)
     }
 
@@ -184,20 +243,20 @@ impl Packet {
     /// [`Packet::prepend`].
     #[inline]
     pub fn trim_front(&mut self, count: usize) {
-        self.start += count.min(self.len()) as u16;
+        self.start += count.min(self.len()) as u32;
     }
 
     /// Shortens the window to `length` bytes; does nothing if it is no longer than that.
     #[inline]
     pub fn truncate(&mut self, length: usize) {
-        self.end = self.start + length.min(self.len()) as u16;
+        self.end = self.start + length.min(self.len()) as u32;
     }
 
     /// Empties the window and puts it behind [`HEADROOM`], as in a fresh packet.
     #[inline]
     pub fn clear(&mut self) {
-        self.start = HEADROOM as u16;
-        self.end = HEADROOM as u16;
+        self.start = HEADROOM as u32;
+        self.end = HEADROOM as u32;
     }
 
     /// Fills an empty window by `read`, which is given all the room behind it and says how many
@@ -210,18 +269,65 @@ impl Packet {
         &mut self,
         read: impl FnOnce(&mut [u8]) -> Result<usize, E>,
     ) -> Result<usize, E> {
-        let end = usize::from(self.end);
+        let end = self.end as usize;
         let room = &mut self.buffer[end..];
         let length = read(room)?.min(room.len());
-        self.end = (end + length) as u16;
+        self.end = (end + length) as u32;
         Ok(length)
+    }
+
+    /// Sees to it that there are `room` bytes or more behind the window, whose bytes may move in
+    /// memory; `false`, and nothing done, if there are not and the packet is not a large one, large
+    /// packets would take up more than they may, or there is no memory.
+    ///
+    /// A buffer that grows does so by half or more, if it may: many small steps move the bytes
+    /// seldom.
+    #[must_use]
+    pub fn grow(&mut self, room: usize) -> bool {
+        if room <= self.tailroom() {
+            return true;
+        }
+        let Some(needed) = room.checked_add(self.end as usize) else { return false };
+        let half_more = self.buffer.len() + self.buffer.len() / 2;
+        self.is_large()
+            && (half_more > needed && self.reallocate(half_more) || self.reallocate(needed))
+    }
+
+    /// Whether the buffer is the packet's own, and not one of its pool's.
+    #[inline]
+    fn is_large(&self) -> bool {
+        self.buffer.len() > self.pool.size
+    }
+
+    /// Lets the buffer of a large packet, or one that has none yet, grow to `size` bytes; `false`,
+    /// and nothing done, if it cannot.
+    fn reallocate(&mut self, size: usize) -> bool {
+        let more = size - self.buffer.len();
+        let used = self.pool.large_used.get().saturating_add(more);
+        if used > self.pool.large.get() || u32::try_from(size).is_err() {
+            return false;
+        }
+        let mut buffer = mem::take(&mut self.buffer).into_vec();
+        let grown = buffer.try_reserve_exact(more).is_ok();
+        if grown {
+            buffer.resize(size, 0);
+            self.pool.large_used.set(used);
+        }
+        self.buffer = buffer.into_boxed_slice();
+        grown
     }
 }
 
 impl Drop for Packet {
+    #[inline]
     fn drop(&mut self) {
-        // The vector has had room for every buffer of the pool since the pool was made.
-        self.pool.free.borrow_mut().push(mem::take(&mut self.buffer));
+        let buffer = mem::take(&mut self.buffer);
+        if buffer.len() == self.pool.size {
+            // The vector has had room for every buffer of the pool since the pool was made.
+            self.pool.free.borrow_mut().push(buffer);
+        } else {
+            self.pool.large_used.set(self.pool.large_used.get() - buffer.len());
+        }
     }
 }
 
@@ -278,5 +384,96 @@ mod tests {
         packet.clear();
         assert_eq!(packet.fill(|room| Ok::<_, ()>(room.len() + 1)), Ok(86));
         assert_eq!(packet.len(), 86);
+    }
+
+    #[test]
+    fn a_large_packet_holds_the_largest_datagram() {
+        let pool = Pool::new(1, 2048);
+        let mut packet = pool.take_large(65_535).unwrap();
+        assert_eq!((packet.headroom(), packet.tailroom()), (HEADROOM, 65_535));
+        packet.append(65_535).unwrap().fill(7);
+        assert!(packet.append(1).is_none());
+        packet.trim_front(65_000);
+        assert_eq!((packet.len(), packet.headroom()), (535, HEADROOM + 65_000));
+        assert!(packet.bytes().iter().all(|&byte| byte == 7));
+        packet.clear();
+        assert_eq!(packet.fill(|room| Ok::<_, ()>(room.len())), Ok(65_535));
+        packet.prepend(HEADROOM).unwrap();
+        packet.truncate(65_600);
+        assert_eq!(packet.len(), 65_600);
+    }
+
+    #[test]
+    fn large_packets_have_a_budget_of_their_own() {
+        let pool = Pool::new(1, 200).with_large(3_000);
+        let room = 1_000 - HEADROOM;
+        let mut packets: Vec<_> = core::iter::from_fn(|| pool.take_large(room)).collect();
+        assert_eq!((packets.len(), pool.large_available(), pool.available()), (3, 0, 1));
+        packets.pop();
+        assert_eq!((pool.large_available(), pool.available()), (1_000, 1));
+        assert!(pool.take_large(room + 1).is_none());
+        assert!(pool.take_large(usize::MAX).is_none());
+        assert!(pool.clone().take_large(room).is_some());
+        drop(packets);
+        assert_eq!((pool.large_available(), pool.available()), (3_000, 1));
+        let pool = pool.with_large(usize::MAX);
+        assert!(pool.take_large(u32::MAX as usize).is_none());
+    }
+
+    #[test]
+    fn a_large_packet_is_larger_than_others_and_never_joins_them() {
+        let pool = Pool::new(1, 200);
+        let sizes = [0, pool.room() - 1, pool.room(), pool.room() + 1];
+        for room in sizes {
+            let packet = pool.take_large(room).unwrap();
+            assert!(packet.tailroom() > pool.room());
+            assert!(packet.tailroom() >= room);
+            drop(packet);
+            assert_eq!((pool.available(), pool.large_available()), (1, LARGE));
+        }
+    }
+
+    #[test]
+    fn a_packet_is_large_only_if_it_must_be() {
+        let pool = Pool::new(1, 200);
+        let small = pool.take_sized(pool.room()).unwrap();
+        assert_eq!((pool.available(), small.tailroom()), (0, pool.room()));
+        assert!(pool.take_sized(1).is_none());
+        let large = pool.take_sized(pool.room() + 1).unwrap();
+        assert_eq!(large.tailroom(), pool.room() + 1);
+        assert_eq!(pool.large_available(), LARGE - large.capacity());
+    }
+
+    #[test]
+    fn a_large_packet_grows_and_keeps_its_window() {
+        let pool = Pool::new(1, 200).with_large(2_500);
+        let mut packet = pool.take_large(1_000 - HEADROOM).unwrap();
+        packet.append(500).unwrap().fill(7);
+        packet.trim_front(100);
+        assert!(packet.grow(packet.tailroom()));
+        assert_eq!(packet.capacity(), 1_000);
+        assert!(packet.grow(packet.tailroom() + 1));
+        assert_eq!((packet.capacity(), pool.large_available()), (1_500, 1_000));
+        assert_eq!((packet.headroom(), packet.len()), (HEADROOM + 100, 400));
+        assert!(packet.bytes().iter().all(|&byte| byte == 7));
+
+        // By half is more than there is, then anything is.
+        assert!(packet.grow(packet.tailroom() + 1_000));
+        assert_eq!((packet.capacity(), pool.large_available()), (2_500, 0));
+        for more in [packet.tailroom() + 1, usize::MAX] {
+            assert!(!packet.grow(more));
+        }
+        assert_eq!((packet.len(), packet.bytes()[399]), (400, 7));
+        drop(packet);
+        assert_eq!(pool.large_available(), 2_500);
+    }
+
+    #[test]
+    fn only_a_large_packet_grows() {
+        let pool = Pool::new(1, 200);
+        let mut packet = pool.take().unwrap();
+        assert!(packet.grow(pool.room()));
+        assert!(!packet.grow(pool.room() + 1));
+        assert_eq!(packet.capacity(), 200);
     }
 }
