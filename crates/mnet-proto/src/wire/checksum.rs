@@ -93,14 +93,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_agrees_with_adding_word_by_word(bytes: Vec<u8>, head: [u8; 12], number: u16) {
+        fn it_agrees_with_adding_word_by_word(
+            bytes: Vec<u8>, head: [u8; 12], number: u16, long: u32,
+        ) {
             let words = bytes.chunks(2).map(|w| u16::from_be_bytes([w[0], *w.get(1).unwrap_or(&0)]));
             let head_words = head.chunks(2).map(|w| u16::from_be_bytes([w[0], w[1]]));
             let mut sum: u64 = words.chain(head_words).chain([number]).map(u64::from).sum();
+            sum += u64::from(long);
             while sum > 0xffff {
                 sum = (sum & 0xffff) + (sum >> 16);
             }
-            let checksum = Checksum::new().add_bytes(&head).add_u16(number).add_bytes(&bytes);
+            let checksum =
+                Checksum::new().add_bytes(&head).add_u16(number).add_u32(long).add_bytes(&bytes);
             prop_assert_eq!(checksum.finish(), (!(sum as u16)).to_be_bytes());
         }
 

@@ -7,6 +7,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::{Checksum, ipv6};
 
+#[cfg(test)]
+mod tests;
+
 /// Length of the header in bytes.
 pub const HEADER_LEN: usize = 8;
 

@@ -8,6 +8,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::Checksum;
 
+#[cfg(test)]
+mod tests;
+
 /// Length in bytes of a header without options.
 pub const HEADER_LEN: usize = 20;
 /// The smallest MTU that a link may have (RFC 791 §3.2).
@@ -79,6 +82,16 @@ impl Header {
             return Err(Malformed::Length);
         }
         Ok(header)
+    }
+
+    /// The header at the front of what an ICMP error quotes, of which the end is cut off; `None` if
+    /// it is not all there.
+    #[must_use]
+    pub fn from_quoted(quoted: &[u8]) -> Option<&Self> {
+        let (header, _) = Self::ref_from_prefix(quoted).ok()?;
+        let header_len = header.header_len();
+        let whole = (HEADER_LEN..=quoted.len()).contains(&header_len);
+        (header.version_ihl >> 4 == 4 && whole).then_some(header)
     }
 
     /// Writes a header in front of `packet`, which holds what is to be sent. Without `checksum` the
@@ -256,6 +269,30 @@ pub fn pseudo_header(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, len:
         .add_u16(len)
 }
 
+/// Checks that the options of a datagram that was parsed end where the header does.
+///
+/// # Errors
+/// Where the first is that does not, in bytes from the start of the header.
+pub fn check_options(datagram: &[u8], header_len: usize) -> Result<(), u8> {
+    let mut at = HEADER_LEN;
+    let header = datagram.get(..header_len).unwrap_or(datagram);
+    while let Some(&kind) = header.get(at) {
+        match kind {
+            END_OF_OPTIONS => break,
+            NO_OPERATION => at += 1,
+            _ => {
+                // The length counts type and length too.
+                let len = header.get(at + 1).map_or(0, |&len| usize::from(len));
+                if len < 2 || at + len > header.len() {
+                    return Err(at as u8);
+                }
+                at += len;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Whether the header of a datagram that was parsed says which way it goes (RFC 791 §3.1): a host
 /// that is no router passes none on, and answers along none (RFC 1122 §3.2.1.8, §3.3.5).
 #[must_use]
@@ -282,57 +319,4 @@ pub fn has_source_route(datagram: &[u8], header_len: usize) -> bool {
 pub fn multicast_mac(group: Ipv4Addr) -> Mac {
     let [_, a, b, c] = group.octets();
     Mac([0x01, 0x00, 0x5e, a & 0x7f, b, c])
-}
-
-#[cfg(test)]
-mod tests {
-    use netdev::Pool;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn what_is_emitted_is_what_is_parsed_here_and_by_etherparse(
-            source: [u8; 4], destination: [u8; 4], protocol: u8, hop_limit: u8, traffic_class: u8,
-            payload in proptest::collection::vec(any::<u8>(), 0..100),
-        ) {
-            let (source, destination) = (source.into(), destination.into());
-            let fields = Fields {
-                source, destination, protocol, hop_limit, traffic_class,
-                identification: 0, dont_fragment: true, router_alert: false,
-            };
-            let mut packet = Pool::new(1, 300).take().unwrap();
-            packet.append(payload.len()).unwrap().copy_from_slice(&payload);
-            prop_assert!(Header::emit(&mut packet, &fields, true));
-
-            let header = Header::parse(packet.bytes()).unwrap();
-            prop_assert_eq!((header.source(), header.destination()), (source, destination));
-            prop_assert_eq!(header.header_len(), HEADER_LEN);
-            prop_assert_eq!(header.total_len(), HEADER_LEN + payload.len());
-            prop_assert!(!header.is_fragment());
-            prop_assert!(checksum_is_valid(packet.bytes(), HEADER_LEN));
-
-            let (theirs, rest) = etherparse::Ipv4Header::from_slice(packet.bytes()).unwrap();
-            prop_assert_eq!(theirs.calc_header_checksum(), theirs.header_checksum);
-            prop_assert_eq!((theirs.source, theirs.destination), (source.octets(), destination.octets()));
-            prop_assert_eq!((theirs.protocol.0, theirs.time_to_live), (protocol, hop_limit));
-            prop_assert_eq!(theirs.dscp.value() << 2 | theirs.ecn.value(), traffic_class);
-            prop_assert!(theirs.dont_fragment && !theirs.is_fragmenting_payload());
-            prop_assert_eq!(rest, &payload[..]);
-        }
-
-        #[test]
-        fn smoltcp_accepts_the_same_headers(
-            mut bytes in proptest::collection::vec(any::<u8>(), 0..80), mend: bool,
-        ) {
-            if mend && bytes.len() > 3 {
-                bytes[0] = 0x40 | bytes[0] & 0x0f;
-                bytes[2] = 0;
-            }
-            let theirs = smoltcp::wire::Ipv4Packet::new_checked(&bytes[..])
-                .is_ok_and(|packet| packet.version() == 4 && packet.header_len() >= 20);
-            prop_assert_eq!(Header::parse(&bytes).is_ok(), theirs);
-        }
-    }
 }

@@ -9,6 +9,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use super::Checksum;
 
 mod extension;
+#[cfg(test)]
+mod tests;
 
 pub use self::extension::{
     Action, FRAGMENT_LEN, Fragment, Opt, Options, OptionsIter, ROUTER_ALERT,

@@ -6,11 +6,15 @@
 
 pub mod arp;
 mod checksum;
+pub mod dhcpv4;
 pub mod ethernet;
 pub mod icmpv4;
 pub mod icmpv6;
+pub mod igmp;
 pub mod ipv4;
 pub mod ipv6;
+pub mod mld;
+pub mod multicast;
 pub mod ndp;
 pub mod udp;
 

@@ -16,6 +16,8 @@ use super::icmpv6::{
 };
 
 mod option;
+#[cfg(test)]
+mod tests;
 
 pub use self::option::{NdpOption, Options, Prefix};
 
@@ -67,8 +69,8 @@ pub enum Message<'a> {
     },
 }
 
-/// What a router says of itself and of the link (§4.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a router says of itself and of the link (§4.2). By default it says nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RouterAdvert<'a> {
     /// The hop limit that hosts are to use; 0 if the router has no opinion.
     pub hop_limit: u8,
@@ -187,7 +189,8 @@ fn take_unicast(bytes: &[u8]) -> Option<(Ipv6Addr, &[u8])> {
 }
 
 /// Writes a router solicitation into an empty packet; `false`, and the packet is of no use, if
-/// there is no room. `source` without an address has no `source_link` either (§4.1).
+/// there is no room. From the unspecified address it has no
+/// `source_link` either (§4.1).
 #[must_use]
 pub fn router_solicit(
     packet: &mut Packet,

@@ -78,6 +78,14 @@ impl Header {
     }
 }
 
+/// From which port to which a datagram goes, of which perhaps only the start is there; `None` if
+/// not even that.
+#[must_use]
+pub fn ports(datagram: &[u8]) -> Option<(u16, u16)> {
+    let [a, b, c, d] = *datagram.first_chunk()?;
+    Some((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])))
+}
+
 #[cfg(test)]
 mod tests {
     use core::net::Ipv4Addr;

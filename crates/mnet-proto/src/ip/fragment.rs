@@ -1,0 +1,457 @@
+//! Datagrams in pieces: reassembly for IPv4 (RFC 791, 815) and IPv6 (RFC 8200 §4.5), and where to
+//! cut what is too long.
+//!
+//! Fragments are the cheapest way to make a host hold on to memory, and to show a filter something
+//! other than what arrives. So:
+//!
+//! - A datagram of which two fragments overlap is discarded, and so is what comes of it later, in
+//!   IPv6 (RFC 5722) as in IPv4: that also ends what RFC 1858 and 3128 warn of. A fragment that
+//!   says again what is known is ignored.
+//! - Memory is held for bytes that came, never for bytes that are only spoken of: a fragment at the
+//!   far end of a datagram takes no more than one at its start.
+//! - Room is made at the cost of the sender that has most, so no sender can push out one that has
+//!   less. Senders of which each has one datagram are equals: whoever can send from many addresses
+//!   pushes out the oldest, and a datagram survives as long as fewer others begin after it than
+//!   [`Limits::datagrams`].
+
+mod body;
+mod shares;
+
+use core::cmp::Reverse;
+use core::iter;
+use core::net::IpAddr;
+use core::time::Duration;
+
+use hashbrown::HashMap;
+use netdev::{Instant, Packet, Pool};
+
+use self::body::{Body, Place};
+use self::shares::{Share, Shares};
+use crate::keyed::Keyed;
+
+/// How much is kept of datagrams that are not whole yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes in all: buffers, first fragments that were kept, and lists of what came. One datagram
+    /// of the largest size takes up to 128 KiB; one that came out of order takes its size once more
+    /// while it is put in order, which is not counted.
+    pub bytes: usize,
+    /// Datagrams, those that were discarded and are remembered among them. Each of the others keeps
+    /// its first fragment: one packet.
+    pub datagrams: usize,
+    /// Datagrams from one address.
+    pub per_sender: usize,
+    /// Time an IPv4 datagram has to become whole (RFC 791 §3.2, as short as Linux has it).
+    pub v4_timeout: Duration,
+    /// Time an IPv6 datagram has to become whole (RFC 8200 §4.5).
+    pub v6_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            bytes: 1 << 20,
+            datagrams: 64,
+            per_sender: 8,
+            v4_timeout: Duration::from_secs(30),
+            v6_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What the fragments of one datagram have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// Who sends it.
+    pub source: IpAddr,
+    /// To whom.
+    pub destination: IpAddr,
+    /// IPv4's protocol; 0 in IPv6, where fragments need not agree on it.
+    pub protocol: u8,
+    /// The sender's number for it.
+    pub identification: u32,
+}
+
+/// What a fragment says of itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece {
+    /// Which datagram it is of.
+    pub key: Key,
+    /// Where in the datagram's payload it begins, in bytes.
+    pub offset: usize,
+    /// Whether others come behind it.
+    pub more: bool,
+    /// The ECN field of its IP header (RFC 3168 §5).
+    pub ecn: u8,
+    /// Length in bytes of its IP headers, which lie in front of the packet's window.
+    pub header_len: u16,
+}
+
+/// What became of a fragment.
+#[derive(Debug)]
+#[must_use]
+pub enum Outcome {
+    /// It is kept, or was known already: there are others to come.
+    Waiting,
+    /// It was the last one missing.
+    Complete(Whole),
+    /// It was refused, and for most reasons its datagram with it.
+    Dropped(Reason, Packet),
+}
+
+/// A datagram that is whole again.
+#[derive(Debug)]
+pub struct Whole {
+    /// Its payload, in a [large packet](Pool::take_large) with 256 bytes in front of the window.
+    pub payload: Packet,
+    /// The fragment at offset 0, its IP headers in the window: they are the datagram's.
+    pub first: Packet,
+    /// Its ECN field (RFC 3168 §5.3): congestion was experienced if one fragment says so, and the
+    /// transport can tell only if all do.
+    pub ecn: u8,
+}
+
+/// Why a fragment or a datagram was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The fragment is empty, or not of whole 8 bytes though others come behind it (RFC 8200
+    /// §4.5). Its datagram stays.
+    Length,
+    /// The fragment ends where no datagram can reach (RFC 8200 §4.5). Its datagram stays.
+    TooLong,
+    /// The fragment overlaps with others (RFC 5722), and its datagram was discarded.
+    Overlap,
+    /// Fragments disagree on where the datagram ends, and it was discarded.
+    Inconsistent,
+    /// Congestion was experienced on the way of one fragment, and another's transport cannot tell
+    /// (RFC 3168 §5.3); the datagram was discarded.
+    Ecn,
+    /// The datagram came in too many pieces out of order, and was discarded.
+    Scattered,
+    /// There is no memory for the datagram, or not within the bounds, and it was discarded.
+    NoRoom,
+    /// The fragment is of a datagram that was discarded.
+    Poisoned,
+    /// The datagram made room for others.
+    Evicted,
+    /// The datagram's time ran out before its last fragment came.
+    TimedOut,
+}
+
+/// A datagram whose time ran out.
+#[derive(Debug)]
+pub struct Expired {
+    /// Which one.
+    pub key: Key,
+    /// The fragment at offset 0, its IP headers in the window, if it came: then its sender is to be
+    /// told (RFC 1122 §3.3.2, RFC 8200 §4.5).
+    pub first: Option<Packet>,
+}
+
+/// Datagrams that are not whole yet.
+pub struct Reassembler {
+    datagrams: HashMap<Key, Datagram, Keyed>,
+    shares: Shares,
+    limits: Limits,
+    // How many datagrams there have been.
+    count: u64,
+    // Not later than the first to expire.
+    next_timer: Option<Instant>,
+}
+
+struct Datagram {
+    expires: Instant,
+    // They are numbered as they begin: the smallest is the oldest.
+    number: u64,
+    // None in one that is only remembered for having been discarded.
+    body: Option<Body>,
+}
+
+/// What a fragment did to its datagram.
+enum Added {
+    Nothing,
+    Bytes,
+    Last(Body),
+}
+
+impl Reassembler {
+    /// An empty one, whose tables are hashed with a random `key`.
+    #[must_use]
+    pub fn new(limits: Limits, key: [u64; 2]) -> Self {
+        let keyed = Keyed(key[0], key[1]);
+        Self {
+            datagrams: HashMap::with_hasher(keyed),
+            shares: Shares::new(keyed),
+            limits,
+            count: 0,
+            next_timer: None,
+        }
+    }
+
+    /// Takes in a fragment: its payload is in the packet's window, its IP headers in front.
+    ///
+    /// Buffers are large packets of `pool`. Each datagram that has to go for this one is told to
+    /// `evicted`.
+    pub fn handle(
+        &mut self,
+        now: Instant,
+        pool: &Pool,
+        piece: Piece,
+        packet: Packet,
+        evicted: &mut impl FnMut(Reason),
+    ) -> Outcome {
+        let key = piece.key;
+        if let Err(reason) = piece.check(packet.len()) {
+            return Outcome::Dropped(reason, packet);
+        }
+        let expires = self.datagrams.get(&key).map(|datagram| datagram.expires);
+        let late = expires.is_some_and(|expires| expires <= now);
+        if late && self.remove(&key).is_some() {
+            evicted(Reason::TimedOut);
+        }
+        if (late || expires.is_none()) && !self.begin(now, key, evicted) {
+            return Outcome::Dropped(Reason::NoRoom, packet);
+        }
+        match self.add(pool, &piece, &packet, evicted) {
+            Ok(Added::Nothing) => Outcome::Waiting,
+            Ok(Added::Bytes) => {
+                if piece.offset == 0 {
+                    self.keep_first(&key, piece.with_headers(packet));
+                }
+                Outcome::Waiting
+            }
+            Ok(Added::Last(body)) => {
+                let ecn = body.ecn();
+                match body.into_payload(pool) {
+                    // If the first is not there yet, this is it.
+                    Some((payload, first)) => {
+                        let first = first.unwrap_or_else(|| piece.with_headers(packet));
+                        Outcome::Complete(Whole { payload, first, ecn })
+                    }
+                    None => Outcome::Dropped(Reason::NoRoom, packet),
+                }
+            }
+            Err(reason) => {
+                self.poison(&key);
+                Outcome::Dropped(reason, packet)
+            }
+        }
+    }
+
+    /// When [`Reassembler::handle_timeout`] is to be called. It may become sooner with each
+    /// fragment.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.next_timer
+    }
+
+    /// Gives up the datagrams whose time has run out. Calling it early does no harm.
+    pub fn handle_timeout(&mut self, now: Instant, expired: &mut impl FnMut(Expired)) {
+        if self.next_timer.is_none_or(|next| next > now) {
+            return;
+        }
+        let shares = &mut self.shares;
+        for (key, datagram) in self.datagrams.extract_if(|_, datagram| datagram.expires <= now) {
+            shares.remove(key.source, datagram.size());
+            // One that was discarded has been told of.
+            if let Some(body) = datagram.body {
+                expired(Expired { key, first: body.first });
+            }
+        }
+        self.next_timer = self.datagrams.values().map(|datagram| datagram.expires).min();
+    }
+
+    /// Bytes of memory held.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.shares.total().bytes
+    }
+
+    /// Datagrams that are not whole yet, or remembered for having been discarded.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.datagrams.len()
+    }
+
+    /// Whether there is nothing to wait for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.datagrams.is_empty()
+    }
+
+    /// Opens a datagram, and evicts another if there are too many.
+    fn begin(&mut self, now: Instant, key: Key, evicted: &mut impl FnMut(Reason)) -> bool {
+        let Limits { datagrams, per_sender, v4_timeout, v6_timeout, .. } = self.limits;
+        let reserved = self.datagrams.try_reserve(1).is_ok() && self.shares.try_reserve();
+        if datagrams == 0 || per_sender == 0 || !reserved {
+            return false;
+        }
+        let expires = now + if key.source.is_ipv4() { v4_timeout } else { v6_timeout };
+        self.count += 1;
+        self.datagrams
+            .insert(key, Datagram { expires, number: self.count, body: Some(Body::default()) });
+        self.shares.add(key.source);
+        self.next_timer = Some(self.next_timer.map_or(expires, |next| next.min(expires)));
+        if self.shares.of(key.source).datagrams > per_sender {
+            self.evict(&key, |other, _| other.source == key.source, |_| 0, evicted);
+        } else if self.shares.total().datagrams > datagrams {
+            self.evict(&key, |_, _| true, |share| share.datagrams, evicted);
+        }
+        true
+    }
+
+    /// Adds a fragment to its datagram, which is removed if it is whole then.
+    fn add(
+        &mut self,
+        pool: &Pool,
+        piece: &Piece,
+        packet: &Packet,
+        evicted: &mut impl FnMut(Reason),
+    ) -> Result<Added, Reason> {
+        let key = piece.key;
+        let body = self.body(&key)?;
+        let place = match body.place(piece, packet.bytes())? {
+            Place::Known => return Ok(Added::Nothing),
+            Place::Free(place) => place,
+        };
+        let before = body.size();
+        let first = if piece.offset == 0 { packet.capacity() } else { 0 };
+        let growth = body.growth(pool, packet.len()) + first;
+        if !self.make_room(&key, before, growth, evicted) {
+            return Err(Reason::NoRoom);
+        }
+        let body = self.body(&key)?;
+        let added = body.add(pool, place, piece, packet.bytes());
+        let (after, whole) = (body.size(), body.is_whole());
+        self.shares.resize(key.source, before, after);
+        match added {
+            None => Err(Reason::NoRoom),
+            Some(()) if !whole => Ok(Added::Bytes),
+            Some(()) => self.remove(&key).map(Added::Last).ok_or(Reason::Poisoned),
+        }
+    }
+
+    fn body(&mut self, key: &Key) -> Result<&mut Body, Reason> {
+        let datagram = self.datagrams.get_mut(key);
+        datagram.and_then(|datagram| datagram.body.as_mut()).ok_or(Reason::Poisoned)
+    }
+
+    fn keep_first(&mut self, key: &Key, packet: Packet) {
+        let Ok(body) = self.body(key) else { return };
+        let before = body.size();
+        body.first = Some(packet);
+        let after = body.size();
+        self.shares.resize(key.source, before, after);
+    }
+
+    /// Evicts others until a datagram of `size` bytes may take `growth` more.
+    fn make_room(
+        &mut self,
+        key: &Key,
+        size: usize,
+        growth: usize,
+        evicted: &mut impl FnMut(Reason),
+    ) -> bool {
+        if size + growth > self.limits.bytes {
+            return false;
+        }
+        while self.shares.total().bytes + growth > self.limits.bytes {
+            if !self.evict(key, |_, other| other.size() > 0, |share| share.bytes, evicted) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Evicts, among the datagrams other than `key`, the oldest of the sender whose share weighs
+    /// most.
+    fn evict(
+        &mut self,
+        key: &Key,
+        among: impl Fn(&Key, &Datagram) -> bool,
+        weight: impl Fn(Share) -> usize,
+        evicted: &mut impl FnMut(Reason),
+    ) -> bool {
+        let others = self
+            .datagrams
+            .iter()
+            .filter(|(other, datagram)| *other != key && among(other, datagram));
+        let victim = others.max_by_key(|(other, datagram)| {
+            (weight(self.shares.of(other.source)), Reverse(datagram.number))
+        });
+        let Some((&victim, _)) = victim else { return false };
+        if self.remove(&victim).is_some() {
+            evicted(Reason::Evicted);
+        }
+        true
+    }
+
+    fn remove(&mut self, key: &Key) -> Option<Body> {
+        let datagram = self.datagrams.remove(key)?;
+        self.shares.remove(key.source, datagram.size());
+        if self.datagrams.is_empty() {
+            self.next_timer = None;
+        }
+        datagram.body
+    }
+
+    /// Discards a datagram, but remembers until its time runs out that it was.
+    fn poison(&mut self, key: &Key) {
+        if let Some(datagram) = self.datagrams.get_mut(key) {
+            self.shares.resize(key.source, datagram.size(), 0);
+            datagram.body = None;
+        }
+    }
+}
+
+impl Piece {
+    /// The fragment with its headers.
+    fn with_headers(&self, mut packet: Packet) -> Packet {
+        // They are in front of the window: there is room for them.
+        let _ = packet.prepend(self.header_len.into());
+        packet
+    }
+
+    /// Whether a datagram can have a fragment of `len` bytes like this.
+    fn check(&self, len: usize) -> Result<(), Reason> {
+        // 65,535 with an IPv4 header; without one in IPv6.
+        let longest = if self.key.source.is_ipv4() { 65_515 } else { 65_535 };
+        if len == 0 || self.more && !len.is_multiple_of(8) || !self.offset.is_multiple_of(8) {
+            Err(Reason::Length)
+        } else if self.offset > longest || len > longest - self.offset {
+            Err(Reason::TooLong)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Datagram {
+    fn size(&self) -> usize {
+        self.body.as_ref().map_or(0, Body::size)
+    }
+}
+
+/// Where to cut a payload of `payload_len` bytes into fragments of at most `room` bytes: offset and
+/// length of each, and whether others come behind it.
+///
+/// All but the last are a multiple of 8 long (RFC 791 §3.2, RFC 8200 §4.5). There are none if
+/// `room` is less than 8.
+pub fn cuts(payload_len: usize, room: usize) -> impl Iterator<Item = (usize, usize, bool)> {
+    let step = room & !7;
+    let mut offset = 0;
+    iter::from_fn(move || {
+        let rest = payload_len - offset;
+        if rest == 0 || step == 0 {
+            return None;
+        }
+        let len = if rest <= room { rest } else { step };
+        let cut = (offset, len, len < rest);
+        offset += len;
+        Some(cut)
+    })
+}
+
+#[cfg(test)]
+mod tests;
