@@ -4,18 +4,27 @@
 
 extern crate alloc;
 
+pub mod autoconf;
 mod config;
 mod ethernet;
 mod icmp;
 pub mod ip;
+mod keyed;
+mod multicast;
 mod neighbor;
 mod stack;
 pub mod stats;
 pub mod udp;
 pub mod wire;
 
-pub use config::{Config, ConfigError};
-pub use ip::{Ipv4Cidr, ParseCidrError, SendError, Unreachable};
+pub use autoconf::Lease;
+pub use config::{Config, ConfigError, InterfaceId, Ipv4Config, Ipv6Config};
+pub use icmp::{IcmpError, Report};
+pub use ip::{
+    Address, AddressEvent, IpCidr, Ipv4Cidr, Ipv6Cidr, Origin, ParseCidrError, SendError,
+    SendOptions, Unreachable,
+};
+pub use multicast::{Filter, JoinError};
 pub use stack::{Event, Stack};
 pub use stats::{Drop, Stats};
 pub use udp::{BindError, Datagram, Local, SocketId, SocketStats};

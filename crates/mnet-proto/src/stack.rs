@@ -1,19 +1,28 @@
 //! The layers put together.
 
 use alloc::collections::VecDeque;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
 
 use chacha20::ChaCha20Rng;
 use netdev::{Device, Instant, Packet, Pool};
 use rand_core::{Rng, SeedableRng};
 
-use crate::config::{Config, ConfigError};
+use crate::autoconf::Lease;
+use crate::autoconf::dhcpv4::Client;
+use crate::config::{Config, ConfigError, Ipv4Config};
 use crate::icmp;
-use crate::ip::{Ip, Ipv4Cidr, SendError, ipv4};
+use crate::ip::{
+    Address, AddressEvent, Cast, Ip, IpCidr, Network, Origin, Received, SendError, SendOptions,
+    earlier, ipv4, ipv6, routes,
+};
+use crate::multicast::{Filter, JoinError};
 use crate::neighbor::arp;
 use crate::stats::{Drop, Stats};
 use crate::udp::{BindError, Local, Refused, SocketId, Udp};
-use crate::wire::{ethernet, ipv4 as wire};
+use crate::wire::{dhcpv4, ethernet, ipv4 as wire, ipv6 as wire_v6};
+
+mod dhcp;
 
 /// A host on a link: frames and time go in, frames and events come out.
 ///
@@ -24,7 +33,7 @@ use crate::wire::{ethernet, ipv4 as wire};
 pub struct Stack {
     ip: Ip,
     udp: Udp,
-    random: ChaCha20Rng,
+    dhcp: Option<Client>,
     transmit_queue: usize,
     gone: bool,
 }
@@ -35,11 +44,13 @@ pub struct Stack {
 pub enum Event {
     /// The socket had nothing to read, and now it has.
     Readable(SocketId),
+    /// The host has an address more, or less.
+    Address(AddressEvent),
 }
 
 impl Stack {
-    /// A host behind `device`, whose packets come from `pool`. All that is to be hard to guess
-    /// comes from `seed`, which must be.
+    /// A host behind `device`, whose packets come from `pool`, at this time. All that is to be hard
+    /// to guess comes from `seed`, which must be.
     ///
     /// # Errors
     /// [`ConfigError`], which says what does not fit.
@@ -47,24 +58,94 @@ impl Stack {
         config: &Config,
         device: &impl Device,
         pool: Pool,
+        now: Instant,
         seed: [u8; 32],
     ) -> Result<Self, ConfigError> {
         config.check(device.mtu())?;
         let mut random = ChaCha20Rng::from_seed(seed);
-        let spread = [random.next_u64(), random.next_u64(), random.next_u64()];
-        Ok(Self {
-            ip: Ip::new(config, device, pool, spread),
+        let dhcp = (config.ipv4 == Ipv4Config::Dhcp).then(|| {
+            let mut seed = [0; 32];
+            random.fill_bytes(&mut seed);
+            Client::new(device.mac(), device.mtu(), seed)
+        });
+        let mut stack = Self {
+            ip: Ip::new(config, device, pool, now, random),
             udp: Udp::new(config),
-            random,
+            dhcp,
             transmit_queue: config.transmit_queue,
             gone: false,
-        })
+        };
+        stack.start_dhcp(now);
+        stack.ip.act(now);
+        Ok(stack)
     }
 
-    /// The host's IPv4 address.
+    /// The host's addresses: those that it uses, and those that it is about to.
+    pub fn addresses(&self) -> impl Iterator<Item = Address> + '_ {
+        self.ip.addresses()
+    }
+
+    /// Gives the host an address. It is used once [`Event::Address`] says so: at once if it is of
+    /// IPv4, and of IPv6 when nobody else has claimed it for a second.
+    ///
+    /// `false` if no host can have it, this host has it already, or has as many as it may.
+    pub fn add_address(&mut self, now: Instant, cidr: IpCidr) -> bool {
+        let added = cidr.is_host()
+            && match cidr {
+                IpCidr::V4(cidr) => ipv4::add_address(&mut self.ip, now, cidr, Origin::Static),
+                IpCidr::V6(cidr) => {
+                    let at_once = Duration::ZERO;
+                    self.ip.v6.enabled
+                        && ipv6::add_address(&mut self.ip, now, cidr, Origin::Static, at_once)
+                            .is_some()
+                }
+            };
+        self.ip.act(now);
+        added
+    }
+
+    /// Takes an address away; `false` if the host does not have it.
+    pub fn remove_address(&mut self, now: Instant, address: IpAddr) -> bool {
+        let removed = match address {
+            IpAddr::V4(address) => ipv4::remove_address(&mut self.ip, address),
+            IpAddr::V6(address) => ipv6::remove_address(&mut self.ip, now, address),
+        };
+        self.ip.act(now);
+        removed
+    }
+
+    /// Sends what goes to a prefix by a router, or, without one, to neighbours on the link. Of
+    /// several ways the longest prefix counts.
+    ///
+    /// `false` if there are as many routes as there may be, or prefix and router are of different
+    /// families.
+    pub fn add_route(&mut self, prefix: IpCidr, gateway: Option<IpAddr>) -> bool {
+        let other = |gateway: IpAddr| gateway.is_ipv4() != prefix.address().is_ipv4();
+        if gateway.is_some_and(other) {
+            return false;
+        }
+        self.ip.destinations.invalidate();
+        self.ip.routes.set(routes::Entry::new(prefix.network(), gateway, routes::Source::Static))
+    }
+
+    /// Takes a route away that [`Stack::add_route`] made, or the configuration; `false` if there is
+    /// none.
+    pub fn remove_route(&mut self, prefix: IpCidr, gateway: Option<IpAddr>) -> bool {
+        self.ip.destinations.invalidate();
+        let entry = routes::Entry::new(prefix.network(), gateway, routes::Source::Static);
+        self.ip.routes.remove(|known| known.is_same_way(&entry))
+    }
+
+    /// What a DHCP server has leased to the host.
     #[must_use]
-    pub fn ipv4(&self) -> Ipv4Cidr {
-        self.ip.v4.cidr
+    pub fn lease(&self) -> Option<&Lease> {
+        self.dhcp.as_ref()?.lease()
+    }
+
+    /// The DNS servers of the network, as DHCP and routers name them, best first.
+    pub fn dns_servers(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        let v4 = self.lease().into_iter().flat_map(|lease| lease.dns.iter().copied());
+        v4.map(IpAddr::V4).chain(self.ip.v6.slaac.dns_servers().map(IpAddr::V6))
     }
 
     /// The counters.
@@ -81,29 +162,73 @@ impl Stack {
 
     /// Takes a frame that the device has received.
     pub fn handle_frame(&mut self, now: Instant, mut packet: Packet) {
-        let Self { ip, udp, .. } = self;
+        let ip = &mut self.ip;
         ip.stats.frames_received += 1;
         let Some((ethertype, to_us_alone)) = ip.link.receive(&mut packet, &mut ip.stats) else {
             return;
         };
-        match ethertype {
-            ethernet::IPV4 => {}
-            ethernet::ARP => return arp::receive(ip, now, packet),
-            _ => return ip.stats.dropped.count(Drop::EthernetProtocol),
-        }
-        let Some((protocol, metadata)) = ipv4::receive(ip, now, &mut packet, to_us_alone) else {
-            return;
-        };
-        match protocol {
-            wire::UDP => {
-                let taken = udp.handle_datagram(&metadata, packet, &mut ip.stats);
-                if let Err((Refused::PortUnreachable, packet)) = taken {
-                    icmp::v4::port_unreachable(ip, now, &metadata, packet);
-                }
+        let received = match ethertype {
+            ethernet::IPV4 => ipv4::receive(ip, now, packet, !to_us_alone),
+            ethernet::IPV6 => ipv6::receive(ip, now, packet, !to_us_alone),
+            ethernet::ARP => {
+                arp::receive(ip, now, packet);
+                return self.settle(now);
             }
-            wire::ICMP => icmp::v4::receive(ip, now, &metadata, packet),
-            _ => ip.stats.dropped.count(Drop::IpProtocol),
+            _ => return ip.count(Drop::EthernetProtocol),
+        };
+        if let Some(received) = received {
+            self.deliver(now, received);
         }
+    }
+
+    /// Hands a datagram to the protocol that it carries.
+    #[inline]
+    fn deliver(&mut self, now: Instant, received: Received) {
+        let Self { ip, udp, .. } = self;
+        let report = match (received.protocol, received.metadata.source) {
+            (wire::UDP, _) => return self.deliver_udp(now, received),
+            (wire::ICMP, IpAddr::V4(_)) => icmp::v4::receive(ip, now, received),
+            (wire_v6::ICMP, IpAddr::V6(_)) => icmp::v6::receive(ip, now, received),
+            (wire::IGMP, IpAddr::V4(_)) => {
+                ip.receive_igmp(now, &received);
+                None
+            }
+            _ => {
+                ip.count(Drop::IpProtocol);
+                icmp::protocol_unreachable(ip, now, &received.metadata, received.packet);
+                None
+            }
+        };
+        if let Some(report) = report {
+            udp.handle_error(report);
+        }
+        self.settle(now);
+    }
+
+    #[inline]
+    fn deliver_udp(&mut self, now: Instant, received: Received) {
+        let Received { metadata, packet, .. } = received;
+        if self.is_for_dhcp(&metadata, &packet) {
+            return self.receive_dhcp(now, &metadata, &packet);
+        }
+        // Before there is an address, only DHCP's answers get as far as this.
+        if metadata.cast == Cast::Unicast && !self.ip.is_local(metadata.destination) {
+            return self.ip.count(Drop::Ipv4Destination);
+        }
+        let Self { ip, udp, .. } = self;
+        let Ip { multicast, stats, .. } = ip;
+        let (group, source) = (metadata.destination, metadata.source);
+        let is_member = |id: SocketId| multicast.accepts(id.number().into(), group, source);
+        let taken = udp.handle_datagram(&metadata, packet, stats, is_member);
+        if let Err((Refused::PortUnreachable, packet)) = taken {
+            icmp::port_unreachable(ip, now, &metadata, packet);
+        }
+    }
+
+    /// Does what follows from what others have said.
+    fn settle(&mut self, now: Instant) {
+        self.ip.act(now);
+        self.settle_dhcp(now);
     }
 
     /// Counts frames that the device dropped for want of a packet.
@@ -133,12 +258,17 @@ impl Stack {
     /// call may change it.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.ip.neighbors.poll_timeout()
+        let dhcp = self.dhcp.as_ref().and_then(Client::poll_timeout);
+        earlier(self.ip.poll_timeout(), dhcp)
     }
 
     /// Does what time asks for. Calling it early, or twice, does no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if self.poll_timeout().is_none_or(|next| next > now) {
+            return;
+        }
         self.ip.handle_timeout(now);
+        self.drive_dhcp(now);
     }
 
     /// The frames to be sent, in order: whoever sends one takes it out.
@@ -162,7 +292,8 @@ impl Stack {
     /// What has happened, one thing at a time; `None` when that is all.
     #[inline]
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.udp.poll_readable().map(Event::Readable)
+        let readable = self.udp.poll_readable().map(Event::Readable);
+        readable.or_else(|| self.ip.poll_event().map(Event::Address))
     }
 
     /// The sockets.
@@ -182,7 +313,41 @@ impl Stack {
     /// # Errors
     /// [`BindError`], which says why not.
     pub fn udp_bind(&mut self, local: impl Into<Local>) -> Result<SocketId, BindError> {
-        self.udp.bind(&self.ip, &mut self.random, local.into())
+        let local = local.into();
+        if self.dhcp.is_some() && local.port == dhcpv4::CLIENT_PORT {
+            return Err(BindError::PortInUse(local.port));
+        }
+        self.udp.bind(&mut self.ip, local)
+    }
+
+    /// Closes a socket, as [`Udp::close`] does, which then leaves its groups.
+    pub fn udp_close(&mut self, now: Instant, id: SocketId) {
+        self.udp.close(id);
+        self.ip.multicast.leave_all(now, id.number().into());
+        self.ip.act(now);
+    }
+
+    /// Makes a socket a member of a group, or changes from which sources it wants to hear there.
+    ///
+    /// # Errors
+    /// [`JoinError`], which says why not.
+    pub fn udp_join(
+        &mut self,
+        now: Instant,
+        id: SocketId,
+        group: IpAddr,
+        filter: Filter,
+    ) -> Result<(), JoinError> {
+        self.ip.multicast.join(now, id.number().into(), group, filter)?;
+        self.ip.act(now);
+        Ok(())
+    }
+
+    /// Ends a socket's membership in a group; `false` if it was not a member.
+    pub fn udp_leave(&mut self, now: Instant, id: SocketId, group: IpAddr) -> bool {
+        let left = self.ip.multicast.leave(now, id.number().into(), group);
+        self.ip.act(now);
+        left
     }
 
     /// Sends a datagram, as [`Udp::send`] does.
@@ -197,11 +362,27 @@ impl Stack {
         destination: SocketAddr,
         packet: Packet,
     ) -> Result<(), SendError> {
+        self.udp_send_with(now, local, destination, &SendOptions::default(), packet)
+    }
+
+    /// Sends a datagram as [`Stack::udp_send`] does, with options.
+    ///
+    /// # Errors
+    /// [`SendError`] if it is known that it will not arrive.
+    #[inline]
+    pub fn udp_send_with(
+        &mut self,
+        now: Instant,
+        local: Local,
+        destination: SocketAddr,
+        options: &SendOptions,
+        packet: Packet,
+    ) -> Result<(), SendError> {
         if self.gone {
             return Err(SendError::DeviceGone);
         }
-        let Self { ip, udp, random, .. } = self;
-        udp.send(ip, random, now, local, destination, packet)?;
+        let Self { ip, udp, .. } = self;
+        udp.send(ip, now, local, destination, options, packet)?;
         ip.stats.udp_sent += 1;
         Ok(())
     }

@@ -2,6 +2,9 @@
 
 use core::ops::Index;
 
+use crate::ip::fragment::Reason;
+use crate::multicast;
+
 /// Counters of a stack. None ever goes back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -20,10 +23,36 @@ pub struct Stats {
     pub icmp_echo_replies: u64,
     /// ICMP errors sent.
     pub icmp_errors: u64,
+    /// ICMP errors received about what was sent.
+    pub icmp_errors_received: u64,
+    /// Paths of which an ICMP error said that less passes than was thought.
+    pub path_mtu_changes: u64,
+    /// Redirects that were followed.
+    pub redirects: u64,
+    /// Fragments received.
+    pub fragments_received: u64,
+    /// Datagrams put together from fragments.
+    pub datagrams_reassembled: u64,
+    /// Datagrams sent in fragments.
+    pub datagrams_fragmented: u64,
     /// ARP requests sent.
     pub arp_requests: u64,
     /// ARP requests answered.
     pub arp_replies: u64,
+    /// Neighbour solicitations sent.
+    pub neighbor_solicits: u64,
+    /// Neighbour solicitations answered.
+    pub neighbor_adverts: u64,
+    /// Router solicitations sent.
+    pub router_solicits: u64,
+    /// Router advertisements received.
+    pub router_adverts: u64,
+    /// IGMP and MLD messages sent.
+    pub group_reports: u64,
+    /// DHCP messages sent.
+    pub dhcp_sent: u64,
+    /// DHCP messages received that were waited for.
+    pub dhcp_received: u64,
     /// What was dropped, by reason.
     pub dropped: Dropped,
 }
@@ -46,27 +75,75 @@ pub enum Drop {
     Ipv4Malformed,
     /// An IPv4 header checksum that is wrong.
     Ipv4Checksum,
-    /// A source address that no host may have, or our own.
+    /// IPv4 options whose lengths are wrong.
+    Ipv4Options,
+    /// An IPv4 datagram that says which way it goes.
+    Ipv4SourceRoute,
+    /// An IPv4 source address that no host may have, or our own.
     Ipv4Source,
-    /// A destination that is not ours, or one host's address in a frame to many.
+    /// An IPv4 destination that is not ours, or one host's address in a frame to many.
     Ipv4Destination,
-    /// A fragment.
-    Ipv4Fragment,
+    /// An IPv6 header whose version is wrong, or one whose lengths are.
+    Ipv6Malformed,
+    /// An IPv6 source address that no host may have, or our own.
+    Ipv6Source,
+    /// An IPv6 destination that is not ours, or not yet.
+    Ipv6Destination,
+    /// An IPv6 option that is not known and must not be passed over.
+    Ipv6Option,
+    /// An IPv6 routing header that asks us to route.
+    Ipv6Routing,
+    /// An IPv6 datagram with nothing in it.
+    Ipv6NoNextHeader,
+    /// A fragment that is empty, or not of whole 8 bytes though others come behind it.
+    FragmentMalformed,
+    /// A fragment that ends where no datagram can reach.
+    FragmentTooLong,
+    /// A first fragment that has not all the headers.
+    FragmentHeaders,
+    /// A fragment that overlaps with others, or contradicts them; its datagram goes too.
+    FragmentOverlap,
+    /// A fragment of a datagram that was discarded.
+    FragmentLate,
+    /// A datagram that was not whole yet and made room for others, or found none.
+    ReassemblyFull,
+    /// A datagram whose fragments did not all come in time.
+    ReassemblyTimeout,
     /// A protocol above IP that is not spoken here.
     IpProtocol,
     /// An ICMP message that is cut short, or whose checksum is wrong.
     IcmpMalformed,
     /// An ICMP message that there is nothing to do about.
     IcmpUnhandled,
+    /// An ICMP error or redirect about something that was not sent.
+    IcmpUnexpected,
     /// An ICMP error that was not sent, as too many were.
     IcmpRateLimited,
+    /// A message of neighbour discovery that is malformed, or not from the link.
+    NdpMalformed,
+    /// A message of neighbour discovery from someone who uses our address.
+    NdpConflict,
+    /// A message of neighbour discovery about someone of whom nobody wants to know.
+    NdpForeign,
+    /// A route that a router advertised when there were as many as there may be.
+    TooManyRoutes,
+    /// A prefix for whose address there was no place.
+    TooManyAddresses,
+    /// A message of IGMP or MLD that is malformed, or not from the link.
+    MulticastMalformed,
+    /// A message of IGMP or MLD that there is nothing to do about.
+    MulticastUnhandled,
+    /// A DHCP message that is malformed, or for which nobody asked.
+    DhcpIgnored,
     /// A UDP header whose lengths are wrong, or a datagram to port 0.
     UdpMalformed,
-    /// A UDP checksum that is wrong.
+    /// A UDP checksum that is wrong, or not there over IPv6.
     UdpChecksum,
     /// A datagram to a port or address on which nobody listens.
     UdpNoSocket,
-    /// A datagram to everybody, for which no socket has asked.
+    /// A datagram to a group that the socket on its port has not joined, or not from this source.
+    UdpNotMember,
+    /// A datagram to everybody, for which the socket on its port has not asked.
     UdpBroadcast,
     /// A datagram for a socket whose queue is full.
     UdpQueueFull,
@@ -82,7 +159,7 @@ pub enum Drop {
 
 impl Drop {
     /// Every reason.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 47] = [
         Self::EthernetMalformed,
         Self::EthernetAddress,
         Self::EthernetProtocol,
@@ -90,16 +167,40 @@ impl Drop {
         Self::ArpConflict,
         Self::Ipv4Malformed,
         Self::Ipv4Checksum,
+        Self::Ipv4Options,
+        Self::Ipv4SourceRoute,
         Self::Ipv4Source,
         Self::Ipv4Destination,
-        Self::Ipv4Fragment,
+        Self::Ipv6Malformed,
+        Self::Ipv6Source,
+        Self::Ipv6Destination,
+        Self::Ipv6Option,
+        Self::Ipv6Routing,
+        Self::Ipv6NoNextHeader,
+        Self::FragmentMalformed,
+        Self::FragmentTooLong,
+        Self::FragmentHeaders,
+        Self::FragmentOverlap,
+        Self::FragmentLate,
+        Self::ReassemblyFull,
+        Self::ReassemblyTimeout,
         Self::IpProtocol,
         Self::IcmpMalformed,
         Self::IcmpUnhandled,
+        Self::IcmpUnexpected,
         Self::IcmpRateLimited,
+        Self::NdpMalformed,
+        Self::NdpConflict,
+        Self::NdpForeign,
+        Self::TooManyRoutes,
+        Self::TooManyAddresses,
+        Self::MulticastMalformed,
+        Self::MulticastUnhandled,
+        Self::DhcpIgnored,
         Self::UdpMalformed,
         Self::UdpChecksum,
         Self::UdpNoSocket,
+        Self::UdpNotMember,
         Self::UdpBroadcast,
         Self::UdpQueueFull,
         Self::NeighborUnreachable,
@@ -109,9 +210,39 @@ impl Drop {
     ];
 }
 
+impl From<Reason> for Drop {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::Length => Self::FragmentMalformed,
+            Reason::TooLong => Self::FragmentTooLong,
+            Reason::Overlap | Reason::Inconsistent | Reason::Ecn | Reason::Scattered => {
+                Self::FragmentOverlap
+            }
+            Reason::Poisoned => Self::FragmentLate,
+            Reason::NoRoom | Reason::Evicted => Self::ReassemblyFull,
+            Reason::TimedOut => Self::ReassemblyTimeout,
+        }
+    }
+}
+
+impl From<multicast::Ignored> for Drop {
+    fn from(ignored: multicast::Ignored) -> Self {
+        match ignored {
+            multicast::Ignored::Unhandled => Self::MulticastUnhandled,
+            _ => Self::MulticastMalformed,
+        }
+    }
+}
+
 /// How much was dropped for each reason; indexed by [`Drop`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dropped([u64; Drop::ALL.len()]);
+
+impl Default for Dropped {
+    fn default() -> Self {
+        Self([0; Drop::ALL.len()])
+    }
+}
 
 impl Dropped {
     /// Counts one.

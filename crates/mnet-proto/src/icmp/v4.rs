@@ -1,59 +1,199 @@
 //! ICMP for IPv4 (RFC 792, RFC 1122 §3.2.2).
 
+use core::net::{IpAddr, Ipv4Addr};
+
 use netdev::{Instant, Packet};
 
-use crate::ip::{Ip, Metadata, Network};
+use super::{IcmpError, Report, flow, sent};
+use crate::ip::ipv4::quoted;
+use crate::ip::{Cast, Ip, Metadata, Network, Received, SendOptions};
 use crate::stats::Drop;
-use crate::wire::icmpv4::{
-    DESTINATION_UNREACHABLE, ECHO_REPLY, ECHO_REQUEST, HEADER_LEN, Header, PORT_UNREACHABLE,
-};
+use crate::wire::icmpv4::*;
 use crate::wire::ipv4;
 
 /// Longest ICMP error in bytes, IP header included (RFC 1812 §4.3.2.3).
 const LONGEST_ERROR: usize = 576;
 
-/// Takes an ICMP message that has come: the packet's window is what IP carried.
-pub(crate) fn receive(ip: &mut Ip, now: Instant, metadata: &Metadata, mut packet: Packet) {
+/// The MTUs that links have, for routers that do not say theirs (RFC 1191 §7.1).
+const PLATEAUS: [u16; 10] = [32_000, 17_914, 8_166, 4_352, 2_002, 1_492, 1_006, 508, 296, 68];
+
+/// Takes an ICMP message that has come. Returns what it says of a datagram that was sent.
+pub(crate) fn receive(ip: &mut Ip, now: Instant, received: Received) -> Option<Report> {
+    let Received { metadata, packet, .. } = received;
     let Some(&header) = Header::parse(packet.bytes()) else {
-        return ip.stats.dropped.count(Drop::IcmpMalformed);
+        ip.count(Drop::IcmpMalformed);
+        return None;
     };
-    // RFC 1122 §3.2.2.6 lets a host ignore what was sent to everybody.
-    if header.kind != ECHO_REQUEST || header.code != 0 || metadata.broadcast {
-        return ip.stats.dropped.count(Drop::IcmpUnhandled);
+    match header.kind {
+        // RFC 1122 §3.2.2.6 lets a host ignore what was sent to many.
+        ECHO_REQUEST if header.code == 0 && metadata.cast == Cast::Unicast => {
+            echo(ip, now, &metadata, header.rest, packet);
+            None
+        }
+        DESTINATION_UNREACHABLE | TIME_EXCEEDED | PARAMETER_PROBLEM => {
+            failed(ip, now, &metadata, header, packet.bytes().get(HEADER_LEN..)?)
+        }
+        REDIRECT => {
+            redirect(ip, &metadata, header, packet.bytes().get(HEADER_LEN..)?);
+            None
+        }
+        _ => {
+            ip.count(Drop::IcmpUnhandled);
+            None
+        }
     }
+}
+
+/// Answers a request in the packet that it came in.
+fn echo(ip: &mut Ip, now: Instant, metadata: &Metadata, rest: [u8; 4], mut packet: Packet) {
     packet.trim_front(HEADER_LEN);
-    let Ok(route) = ip.route(metadata.source, Some(metadata.destination)) else {
-        return ip.stats.dropped.count(Drop::IcmpUnhandled);
+    let Ok(route) = ip.route(now, metadata.source, Some(metadata.destination)) else {
+        return ip.count(Drop::IcmpUnhandled);
     };
-    if !Header::emit(&mut packet, ECHO_REPLY, 0, header.rest) {
-        return ip.stats.dropped.count(Drop::NoPacket);
+    if !Header::emit(&mut packet, ECHO_REPLY, 0, rest) {
+        return ip.count(Drop::NoPacket);
     }
     // The type of service of the request (RFC 1122 §3.2.2.6), without its ECN: that is IP's own.
     let traffic_class = metadata.traffic_class & !0b11;
-    if ip.send_from(now, &route, ipv4::ICMP, traffic_class, packet).is_ok() {
+    let options = SendOptions { traffic_class, ..SendOptions::default() };
+    if ip.send(now, &route, ipv4::ICMP, &options, packet).is_ok() {
         ip.stats.icmp_echo_replies += 1;
     }
 }
 
-/// Tells the sender of a datagram that nobody listens on its port. The packet's window is what IP
-/// carried; the error goes out in the packet that it is about.
-pub(crate) fn port_unreachable(ip: &mut Ip, now: Instant, metadata: &Metadata, mut packet: Packet) {
-    // RFC 1122 §3.2.2: never about what was sent to many.
-    if metadata.broadcast {
+/// Hears that a datagram did not arrive.
+fn failed(
+    ip: &mut Ip,
+    now: Instant,
+    metadata: &Metadata,
+    header: Header,
+    message: &[u8],
+) -> Option<Report> {
+    let Some((datagram, protocol, payload)) = quoted(message) else {
+        ip.count(Drop::IcmpUnexpected);
+        return None;
+    };
+    let (source, destination) = (datagram.source().into(), datagram.destination().into());
+    let report = sent(ip, source, destination, flow(protocol, payload))?;
+    let error = match (header.kind, header.code) {
+        (DESTINATION_UNREACHABLE, FRAGMENTATION_NEEDED) => {
+            let [_, _, high, low] = header.rest;
+            let length = u16::try_from(datagram.total_len()).unwrap_or(u16::MAX);
+            let mtu = path_mtu(u16::from_be_bytes([high, low]), length);
+            if !ip.destinations.lower_mtu(now, destination, mtu) {
+                return None;
+            }
+            ip.stats.path_mtu_changes += 1;
+            IcmpError::PacketTooBig { mtu }
+        }
+        (DESTINATION_UNREACHABLE, PORT_UNREACHABLE) => IcmpError::PortUnreachable,
+        (DESTINATION_UNREACHABLE, PROTOCOL_UNREACHABLE) => IcmpError::ProtocolUnreachable,
+        (
+            DESTINATION_UNREACHABLE,
+            NETWORK_PROHIBITED | HOST_PROHIBITED | COMMUNICATION_PROHIBITED,
+        ) => IcmpError::Prohibited,
+        (
+            DESTINATION_UNREACHABLE,
+            NETWORK_UNREACHABLE | NETWORK_UNKNOWN | NETWORK_UNREACHABLE_FOR_SERVICE,
+        ) => IcmpError::NetworkUnreachable,
+        (DESTINATION_UNREACHABLE, _) => IcmpError::HostUnreachable,
+        (TIME_EXCEEDED, _) => IcmpError::TimeExceeded,
+        _ => IcmpError::ParameterProblem,
+    };
+    Some(Report { reporter: metadata.source, error, ..report })
+}
+
+/// What passes, going by what a router says, and by the length of what did not pass: never less than
+/// what every link takes (RFC 1191 §3, §7).
+fn path_mtu(said: u16, length: u16) -> u16 {
+    let mtu = match said {
+        0 => PLATEAUS.into_iter().find(|&plateau| plateau < length).unwrap_or(ipv4::MIN_MTU),
+        mtu => mtu,
+    };
+    mtu.max(ipv4::MIN_MTU)
+}
+
+/// Takes another first hop from the router by which a datagram went (RFC 1122 §3.2.2.2).
+fn redirect(ip: &mut Ip, metadata: &Metadata, header: Header, message: &[u8]) {
+    let Some((datagram, protocol, payload)) = quoted(message) else {
+        return ip.count(Drop::IcmpUnexpected);
+    };
+    let (source, destination) = (datagram.source().into(), datagram.destination().into());
+    if sent(ip, source, destination, flow(protocol, payload)).is_none() {
         return;
     }
-    let Ok(route) = ip.route(metadata.source, Some(metadata.destination)) else {
-        return ip.stats.dropped.count(Drop::IcmpUnhandled);
+    let better = Ipv4Addr::from(header.rest);
+    let on_link = ip.is_on_link(better.into()) && ip.v4.is_other_host(better);
+    let from = metadata.source;
+    if !on_link || !ip.destinations.set_redirect(destination, from, IpAddr::V4(better)) {
+        return ip.count(Drop::IcmpUnexpected);
+    }
+    ip.stats.redirects += 1;
+}
+
+/// Tells the sender of a datagram, on whose header the packet's window is, what is wrong with it. The
+/// error goes out in the packet that it is about.
+pub(crate) fn error(
+    ip: &mut Ip,
+    now: Instant,
+    metadata: &Metadata,
+    mut packet: Packet,
+    kind: u8,
+    code: u8,
+    rest: [u8; 4],
+) {
+    // RFC 1122 §3.2.2: never about what was sent to many, about a fragment that is not the first, or
+    // about an error.
+    let about_error = match quoted(packet.bytes()) {
+        Some((_, ipv4::ICMP, message)) => message.first().is_none_or(|&kind| is_error(kind)),
+        Some(_) => false,
+        None => true,
+    };
+    if metadata.cast != Cast::Unicast || metadata.link_group || about_error {
+        return;
+    }
+    let Ok(route) = ip.route(now, metadata.source, Some(metadata.destination)) else {
+        return ip.count(Drop::IcmpUnhandled);
     };
     if !ip.icmp_errors.allow(now) {
-        return ip.stats.dropped.count(Drop::IcmpRateLimited);
+        return ip.count(Drop::IcmpRateLimited);
     }
-    let quoted = packet.prepend(metadata.header_len.into()).is_some();
     packet.truncate(LONGEST_ERROR - ipv4::HEADER_LEN - HEADER_LEN);
-    if !quoted || !Header::emit(&mut packet, DESTINATION_UNREACHABLE, PORT_UNREACHABLE, [0; 4]) {
-        return ip.stats.dropped.count(Drop::NoPacket);
+    if !Header::emit(&mut packet, kind, code, rest) {
+        return ip.count(Drop::NoPacket);
     }
-    if ip.send_from(now, &route, ipv4::ICMP, 0, packet).is_ok() {
+    if ip.send(now, &route, ipv4::ICMP, &SendOptions::default(), packet).is_ok() {
         ip.stats.icmp_errors += 1;
+    }
+}
+
+fn is_error(kind: u8) -> bool {
+    matches!(
+        kind,
+        DESTINATION_UNREACHABLE | SOURCE_QUENCH | REDIRECT | TIME_EXCEEDED | PARAMETER_PROBLEM
+    )
+}
+
+/// Tells the sender of a first fragment that the others did not come.
+pub(super) fn reassembly_timeout(ip: &mut Ip, now: Instant, metadata: &Metadata, packet: Packet) {
+    error(ip, now, metadata, packet, TIME_EXCEEDED, REASSEMBLY, [0; 4]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_router_that_does_not_say_what_passes_is_taken_to_have_a_usual_link() {
+        assert_eq!(path_mtu(0, 1_500), 1_492);
+        assert_eq!(path_mtu(0, 1_492), 1_006);
+        assert_eq!(path_mtu(0, 68), 68);
+        assert_eq!(path_mtu(0, 0), 68);
+    }
+
+    #[test]
+    fn nobody_can_say_that_less_passes_than_every_link_takes() {
+        assert_eq!(path_mtu(1_400, 1_500), 1_400);
+        assert_eq!(path_mtu(1, 1_500), 68);
     }
 }

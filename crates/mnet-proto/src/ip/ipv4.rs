@@ -1,60 +1,153 @@
 //! IPv4: what is for us and what is not (RFC 791, RFC 1122 §3.2.1).
 
+use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
+use core::time::Duration;
 
 use netdev::{Instant, Packet};
+use rand_core::Rng;
 
-use super::{Ip, Ipv4Cidr, Metadata};
-use crate::config::Config;
+use super::address::Own;
+use super::fragment::{Key, Piece, Whole};
+use super::{AddressEvent, Cast, Ip, Ipv4Cidr, Metadata, Origin, Received, earlier, routes};
+use crate::autoconf::Claim;
+use crate::config::{Config, Ipv4Config};
+use crate::icmp;
 use crate::ip::cidr::is_unicast;
 use crate::stats::Drop;
-use crate::wire::ipv4::{Fields, Header, checksum_is_valid};
+use crate::wire::icmpv4::PARAMETER_PROBLEM;
+use crate::wire::ipv4::{self, Header, checksum_is_valid};
+use crate::wire::{dhcpv4, udp};
 
-/// The host's IPv4 address, and what follows from it.
+/// RFC 5227 §1.1: PROBE_WAIT, in milliseconds.
+const PROBE_WAIT: u32 = 1_000;
+/// Everything.
+const DEFAULT: Ipv4Cidr = match Ipv4Cidr::new(Ipv4Addr::UNSPECIFIED, 0) {
+    Some(cidr) => cidr,
+    None => unreachable!(),
+};
+
+/// The host's IPv4 addresses, and what follows from them.
 pub(crate) struct Ipv4 {
-    pub(crate) cidr: Ipv4Cidr,
-    pub(crate) gateway: Option<Ipv4Addr>,
+    pub(crate) addresses: Vec<Own<Ipv4Cidr>>,
     pub(crate) hop_limit: u8,
+    pub(crate) mtu: u16,
+    /// Whether an address is being asked for, so that the answer may come to it already (RFC 2131
+    /// §4.1).
+    pub(crate) configuring: bool,
+    /// Whether a leased address turned out to be another host's.
+    pub(crate) declined: bool,
+    max_addresses: usize,
 }
 
 impl Ipv4 {
-    pub(crate) fn new(config: &Config) -> Self {
-        Self { cidr: config.ipv4, gateway: config.ipv4_gateway, hop_limit: config.hop_limit }
+    pub(crate) fn new(config: &Config, mtu: u16) -> Self {
+        Self {
+            addresses: Vec::new(),
+            hop_limit: config.hop_limit,
+            mtu,
+            configuring: false,
+            declined: false,
+            max_addresses: config.addresses,
+        }
+    }
+
+    /// Whether the host has this address and uses it.
+    #[inline]
+    pub(crate) fn is_own(&self, address: Ipv4Addr) -> bool {
+        self.addresses.iter().any(|own| own.cidr.address() == address && !own.claim.is_refused())
     }
 
     /// Whether this is the address of everybody on the link.
+    #[inline]
     pub(crate) fn is_broadcast(&self, address: Ipv4Addr) -> bool {
-        address.is_broadcast() || self.cidr.broadcast() == Some(address)
+        address.is_broadcast()
+            || self.addresses.iter().any(|own| own.cidr.broadcast() == Some(address))
     }
 
     /// Whether another host can have this address, as far as can be told from here.
+    #[inline]
     pub(crate) fn is_other_host(&self, address: Ipv4Addr) -> bool {
-        is_unicast(address) && !self.is_broadcast(address) && address != self.cidr.address()
+        is_unicast(address) && !self.is_broadcast(address) && !self.is_own(address)
     }
 
-    /// Whether a host is on the link. The gateway always is.
-    pub(crate) fn is_on_link(&self, address: Ipv4Addr) -> bool {
-        self.cidr.contains(address) || self.gateway == Some(address)
-    }
-
-    /// The neighbour that takes on what goes to `destination`.
-    pub(crate) fn next_hop(&self, destination: Ipv4Addr) -> Option<Ipv4Addr> {
-        if self.is_on_link(destination) { Some(destination) } else { self.gateway }
+    /// When an address is to be probed for or told of.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.addresses.iter().map(Own::poll_timeout).fold(None, earlier)
     }
 }
 
-/// Checks a datagram and takes its header off. Returns what is in it, if it is for us.
+/// Takes the configured addresses.
+pub(crate) fn start(ip: &mut Ip, config: &Config, now: Instant) {
+    if let Ipv4Config::Static { addresses, gateway } = &config.ipv4 {
+        for &cidr in addresses {
+            add_address(ip, now, cidr, Origin::Static);
+        }
+        if let Some(gateway) = *gateway {
+            add_route(ip, DEFAULT, Some(gateway), routes::Source::Static);
+        }
+    }
+}
+
+/// Gives the host an address; `false` if it has it already, or has too many. The address is used at
+/// once, while others are asked if they have it.
+pub(crate) fn add_address(ip: &mut Ip, now: Instant, cidr: Ipv4Cidr, origin: Origin) -> bool {
+    let known = ip.v4.addresses.iter().any(|own| own.cidr.address() == cidr.address());
+    if known || ip.v4.addresses.len() >= ip.v4.max_addresses {
+        return false;
+    }
+    let delay = Duration::from_millis((ip.random.next_u32() % PROBE_WAIT).into());
+    let own = Own::new(cidr, origin, Claim::new(now, delay));
+    ip.v4.addresses.push(own);
+    if cidr.prefix_len() < 32 {
+        let source =
+            if origin == Origin::Dhcp { routes::Source::Dhcp } else { routes::Source::Static };
+        add_route(ip, cidr, None, source);
+    }
+    ip.changed(AddressEvent::Added(own.describe()));
+    true
+}
+
+/// Takes an address away; `false` if the host does not have it.
+pub(crate) fn remove_address(ip: &mut Ip, address: Ipv4Addr) -> bool {
+    let mut own = ip.v4.addresses.iter();
+    let Some(at) = own.position(|own| own.cidr.address() == address) else { return false };
+    let own = ip.v4.addresses.remove(at);
+    let network = own.cidr.network();
+    let shared = ip.v4.addresses.iter().any(|other| other.cidr.network() == network);
+    if !shared {
+        ip.routes.remove(|route| route.prefix == network.into() && route.gateway.is_none());
+    }
+    if !own.claim.is_refused() {
+        ip.changed(AddressEvent::Removed(own.describe()));
+    }
+    true
+}
+
+/// Adds a route; `false` if there are too many.
+pub(crate) fn add_route(
+    ip: &mut Ip,
+    prefix: Ipv4Cidr,
+    gateway: Option<Ipv4Addr>,
+    source: routes::Source,
+) -> bool {
+    ip.destinations.invalidate();
+    let gateway = gateway.map(IpAddr::V4);
+    ip.routes.set(routes::Entry::new(prefix.network().into(), gateway, source))
+}
+
+/// Checks a datagram and takes its header off. Returns what is in it, if it is for us and whole.
 #[inline]
 pub(crate) fn receive(
     ip: &mut Ip,
     now: Instant,
-    packet: &mut Packet,
-    to_us_alone: bool,
-) -> Option<(u8, Metadata)> {
-    match check(ip, now, packet, to_us_alone) {
-        Ok(received) => Some(received),
+    packet: Packet,
+    link_group: bool,
+) -> Option<Received> {
+    match check(ip, now, packet, link_group) {
+        Ok(received) => received,
         Err(reason) => {
-            ip.stats.dropped.count(reason);
+            ip.count(reason);
             None
         }
     }
@@ -62,67 +155,128 @@ pub(crate) fn receive(
 
 #[inline]
 fn check(
-    ip: &Ip,
+    ip: &mut Ip,
     now: Instant,
-    packet: &mut Packet,
-    to_us_alone: bool,
-) -> Result<(u8, Metadata), Drop> {
+    mut packet: Packet,
+    link_group: bool,
+) -> Result<Option<Received>, Drop> {
     let header = Header::parse(packet.bytes()).map_err(|_| Drop::Ipv4Malformed)?;
     let (header_len, total_len) = (header.header_len(), header.total_len());
     if !ip.link.checksums.verifies_ipv4 && !checksum_is_valid(packet.bytes(), header_len) {
         return Err(Drop::Ipv4Checksum);
     }
     let (source, destination) = (header.source(), header.destination());
-    if !ip.v4.is_other_host(source) {
+    // A switch that has no address asks for groups without one (RFC 4541 §2.1.1).
+    let nobody = source.is_unspecified() && header.protocol == ipv4::IGMP;
+    if !ip.v4.is_other_host(source) && !nobody {
         return Err(Drop::Ipv4Source);
     }
-    let broadcast = ip.v4.is_broadcast(destination);
-    // RFC 1122 §3.3.6: a frame to many that holds a datagram to one is somebody's mistake.
-    let to_us = destination == ip.v4.cidr.address() && to_us_alone;
-    if !to_us && !broadcast {
-        return Err(Drop::Ipv4Destination);
-    }
-    if header.is_fragment() {
-        return Err(Drop::Ipv4Fragment);
-    }
+    let cast = cast(ip, header, packet.bytes(), link_group).ok_or(Drop::Ipv4Destination)?;
     let metadata = Metadata {
         source: source.into(),
         destination: destination.into(),
-        broadcast,
+        cast,
+        link_group,
         hop_limit: header.hop_limit,
         traffic_class: header.traffic_class,
+        router_alert: header_len > ipv4::HEADER_LEN,
+        fragmented: false,
         udp_verified: ip.link.checksums.verifies_udp,
         arrived: now,
-        header_len: header_len as u8,
+        header_len: header_len as u16,
     };
-    let protocol = header.protocol;
+    let (protocol, fragment) = (header.protocol, header.is_fragment());
     // What is behind the datagram is the frame's padding.
     packet.truncate(total_len);
+    if header_len > ipv4::HEADER_LEN {
+        // None of them asks anything of a host but that it says where they contradict themselves
+        // (RFC 1122 §3.2.2.5), and it need not take source routes (§3.2.1.8).
+        if let Err(pointer) = ipv4::check_options(packet.bytes(), header_len) {
+            let rest = [pointer, 0, 0, 0];
+            icmp::v4::error(ip, now, &metadata, packet, PARAMETER_PROBLEM, 0, rest);
+            return Err(Drop::Ipv4Options);
+        }
+        if ipv4::has_source_route(packet.bytes(), header_len) {
+            return Err(Drop::Ipv4SourceRoute);
+        }
+    }
+    if fragment {
+        return reassemble(ip, now, metadata, packet);
+    }
     packet.trim_front(header_len);
-    Ok((protocol, metadata))
+    Ok(Some(Received { protocol, metadata, packet }))
 }
 
-/// Writes the header in front of what is to be sent.
+/// To whom a datagram is, if to us.
 #[inline]
-pub(crate) fn emit(
-    ip: &Ip,
-    packet: &mut Packet,
-    (source, destination): (IpAddr, IpAddr),
-    protocol: u8,
-    traffic_class: u8,
-) -> bool {
-    let (IpAddr::V4(source), IpAddr::V4(destination)) = (source, destination) else { return false };
-    let hop_limit = ip.v4.hop_limit;
-    let fields = Fields {
-        source,
-        destination,
-        protocol,
-        hop_limit,
-        traffic_class,
-        // Without a meaning in a datagram that nobody may fragment, and then zero (RFC 6864 §4.1).
-        identification: 0,
-        dont_fragment: true,
-        router_alert: false,
+fn cast(ip: &Ip, header: &Header, datagram: &[u8], link_group: bool) -> Option<Cast> {
+    let destination = header.destination();
+    if ip.v4.is_own(destination) {
+        // RFC 1122 §3.3.6: a frame to many that holds a datagram to one is somebody's mistake.
+        return (!link_group).then_some(Cast::Unicast);
+    }
+    if ip.v4.is_broadcast(destination) {
+        return Some(Cast::Broadcast);
+    }
+    if destination.is_multicast() {
+        return ip.multicast.is_joined(destination.into()).then_some(Cast::Multicast);
+    }
+    let to_dhcp_client = || {
+        let udp = datagram.get(header.header_len()..).and_then(udp::Header::parse);
+        let ours = udp.is_some_and(|udp| udp.destination == dhcpv4::CLIENT_PORT);
+        header.protocol == ipv4::UDP && !header.is_fragment() && ours
     };
-    Header::emit(packet, &fields, !ip.link.checksums.fills_ipv4)
+    (ip.v4.configuring && !link_group && to_dhcp_client()).then_some(Cast::Unicast)
+}
+
+/// Takes a fragment, the packet's window being on its header, and returns the whole if it is the
+/// last that was missing.
+fn reassemble(
+    ip: &mut Ip,
+    now: Instant,
+    mut metadata: Metadata,
+    mut packet: Packet,
+) -> Result<Option<Received>, Drop> {
+    let header = Header::parse(packet.bytes()).map_err(|_| Drop::Ipv4Malformed)?;
+    let key = Key {
+        source: metadata.source,
+        destination: metadata.destination,
+        protocol: header.protocol,
+        identification: header.identification.get().into(),
+    };
+    let piece = Piece {
+        key,
+        offset: header.fragment_offset(),
+        more: header.more_fragments(),
+        ecn: metadata.traffic_class & 0b11,
+        header_len: metadata.header_len,
+    };
+    packet.trim_front(metadata.header_len.into());
+    let Some(whole) = ip.reassemble(now, piece, packet) else { return Ok(None) };
+    let Whole { first, mut payload, ecn } = whole;
+    let header = Header::parse(first.bytes()).map_err(|_| Drop::Ipv4Malformed)?;
+    let header_len = header.header_len();
+    metadata.hop_limit = header.hop_limit;
+    metadata.traffic_class = header.traffic_class & !0b11 | ecn;
+    metadata.header_len = header_len as u16;
+    metadata.fragmented = true;
+    metadata.udp_verified = false;
+    let total_len = u16::try_from(payload.len() + header_len).map_err(|_| Drop::FragmentTooLong)?;
+    let headers = first.bytes().get(..header_len).ok_or(Drop::Ipv4Malformed)?;
+    payload.prepend(header_len).ok_or(Drop::NoPacket)?.copy_from_slice(headers);
+    Header::mend(payload.bytes_mut(), total_len);
+    payload.trim_front(header_len);
+    Ok(Some(Received { protocol: key.protocol, metadata, packet: payload }))
+}
+
+/// The address to ask from for one on the link.
+pub(crate) fn source_on_link(ip: &Ip, address: Ipv4Addr) -> Option<Ipv4Addr> {
+    super::selection::source_v4(ip, address, address)
+}
+
+/// What a datagram carries, of which perhaps the end is cut off, and where it goes; `None` if it is
+/// not the first fragment.
+pub(crate) fn quoted(datagram: &[u8]) -> Option<(&Header, u8, &[u8])> {
+    let header = Header::from_quoted(datagram).filter(|header| header.fragment_offset() == 0)?;
+    Some((header, header.protocol, datagram.get(header.header_len()..)?))
 }

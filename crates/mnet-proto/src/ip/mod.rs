@@ -1,21 +1,41 @@
 //! The Internet layer: what comes from a neighbour and is for us, and how to reach others.
 
+pub(crate) mod address;
 mod cidr;
+mod destinations;
+pub mod fragment;
 pub(crate) mod ipv4;
+pub(crate) mod ipv6;
+mod output;
+pub(crate) mod routes;
+mod selection;
 
-use core::net::IpAddr;
+use alloc::collections::VecDeque;
+use core::net::{IpAddr, Ipv4Addr};
 
+use chacha20::ChaCha20Rng;
 use netdev::{Device, Instant, Packet, Pool};
+use rand_core::Rng;
 use thiserror::Error;
 
-pub use self::cidr::{Ipv4Cidr, ParseCidrError};
+pub use self::address::{Address, AddressEvent, Origin};
+pub use self::cidr::{IpCidr, Ipv4Cidr, Ipv6Cidr, ParseCidrError};
+pub(crate) use self::destinations::Destinations;
+use self::fragment::{Outcome, Piece, Reassembler, Whole};
 use self::ipv4::Ipv4;
+use self::ipv6::Ipv6;
+use self::routes::Routes;
+use crate::autoconf::slaac;
 use crate::config::Config;
 use crate::ethernet::Link;
-use crate::icmp::RateLimiter;
-use crate::neighbor::{Action, Cache, Lookup, arp};
+use crate::icmp::{self, RateLimiter};
+use crate::keyed::Keyed;
+use crate::multicast::Multicast;
+use crate::neighbor::{Cache, arp, ndp};
 use crate::stats::{Drop, Stats};
-use crate::wire::{ethernet, ipv4 as wire};
+
+/// Most changes of addresses that wait to be asked for.
+const EVENTS: usize = 64;
 
 /// What the layers above learn of a datagram that has come, besides its payload.
 #[derive(Clone, Copy, Debug)]
@@ -24,18 +44,44 @@ pub struct Metadata {
     pub source: IpAddr,
     /// To whom it was sent.
     pub destination: IpAddr,
-    /// Whether it was sent to everybody on the link.
-    pub broadcast: bool,
+    /// What kind of address that is.
+    pub cast: Cast,
+    /// Whether it came in a frame to more than one card.
+    pub link_group: bool,
     /// What was left of its TTL or hop limit.
     pub hop_limit: u8,
     /// DSCP (upper six bits) and ECN (lower two).
     pub traffic_class: u8,
+    /// Whether it came with the option that makes routers look at it (RFC 2113, RFC 2711).
+    pub router_alert: bool,
+    /// Whether it came in fragments, if only one.
+    pub fragmented: bool,
     /// Whether the device has verified the checksum of a UDP datagram in it.
     pub udp_verified: bool,
     /// When it came.
     pub arrived: Instant,
-    /// Length in bytes of the IP header, which lies in front of the packet's window.
-    pub header_len: u8,
+    /// Length in bytes of the IP headers, which lie in front of the packet's window.
+    pub header_len: u16,
+}
+
+/// To whom an address leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cast {
+    /// To one host.
+    Unicast,
+    /// To everybody on the link.
+    Broadcast,
+    /// To a group.
+    Multicast,
+}
+
+/// A datagram that has come, whole, and is for us.
+pub(crate) struct Received {
+    /// What is in it.
+    pub(crate) protocol: u8,
+    pub(crate) metadata: Metadata,
+    /// Its window is the payload.
+    pub(crate) packet: Packet,
 }
 
 /// A way to a destination.
@@ -47,10 +93,23 @@ pub struct Route {
     pub source: IpAddr,
     /// The neighbour that takes it on: the destination itself, or a router.
     pub next_hop: IpAddr,
-    /// The largest IP datagram, in bytes with its header, that passes.
+    /// The largest IP datagram, in bytes with its header, that passes in one piece.
     pub mtu: u16,
     /// Bytes of `mtu` that IP takes for itself.
     pub header_len: u16,
+}
+
+/// What may be asked for with what is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SendOptions {
+    /// TTL or hop limit; without one that of the configuration, or 1 to a group (RFC 1112 §6.1).
+    pub hop_limit: Option<u8>,
+    /// DSCP (upper six bits) and ECN (lower two).
+    pub traffic_class: u8,
+    /// What does not pass in one piece is refused, and not fragmented.
+    pub dont_fragment: bool,
+    /// Routers are to look at it (RFC 2113, RFC 2711).
+    pub router_alert: bool,
 }
 
 /// What UDP needs of the layer beneath it, and all it knows of it.
@@ -59,7 +118,15 @@ pub trait Network {
     ///
     /// # Errors
     /// [`SendError::RouteNotFound`] if there is none.
-    fn route(&self, destination: IpAddr, source: Option<IpAddr>) -> Result<Route, SendError>;
+    fn route(
+        &mut self,
+        now: Instant,
+        destination: IpAddr,
+        source: Option<IpAddr>,
+    ) -> Result<Route, SendError>;
+
+    /// To whom an address leads.
+    fn cast(&self, address: IpAddr) -> Cast;
 
     /// Whether `address` is one of the host's own.
     fn is_local(&self, address: IpAddr) -> bool;
@@ -67,15 +134,20 @@ pub trait Network {
     /// Whether a UDP datagram is to come with its checksum. If not, the device fills it in.
     fn wants_udp_checksum(&self) -> bool;
 
-    /// Sends what is in the packet's window as the payload of one IP datagram.
+    /// 32 bits that nobody can guess.
+    fn random(&mut self) -> u32;
+
+    /// Sends what is in the packet's window as the payload of one IP datagram: a UDP datagram from
+    /// one port to another.
     ///
     /// # Errors
     /// [`SendError`] if it is known that it will not arrive.
-    fn send(
+    fn send_udp(
         &mut self,
         now: Instant,
         route: &Route,
-        protocol: u8,
+        ports: (u16, u16),
+        options: &SendOptions,
         packet: Packet,
     ) -> Result<(), SendError>;
 }
@@ -84,108 +156,202 @@ pub trait Network {
 pub(crate) struct Ip {
     pub(crate) link: Link,
     pub(crate) v4: Ipv4,
+    pub(crate) v6: Ipv6,
+    pub(crate) routes: Routes,
+    pub(crate) destinations: Destinations,
     pub(crate) neighbors: Cache,
+    pub(crate) reassembler: Reassembler,
+    pub(crate) multicast: Multicast,
     pub(crate) icmp_errors: RateLimiter,
+    pub(crate) random: ChaCha20Rng,
     pub(crate) stats: Stats,
+    events: VecDeque<AddressEvent>,
 }
 
 impl Ip {
-    pub(crate) fn new(config: &Config, device: &impl Device, pool: Pool, random: [u64; 3]) -> Self {
-        Self {
-            link: Link::new(device, pool),
-            v4: Ipv4::new(config),
-            neighbors: Cache::new(config, random),
+    pub(crate) fn new(
+        config: &Config,
+        device: &impl Device,
+        pool: Pool,
+        now: Instant,
+        mut random: ChaCha20Rng,
+    ) -> Self {
+        let link = Link::new(device, pool);
+        let mut keyed = || Keyed(random.next_u64(), random.next_u64());
+        let mut ip = Self {
+            v4: Ipv4::new(config, link.mtu),
+            v6: Ipv6::new(config, &link),
+            routes: Routes::new(config.route_limits()),
+            destinations: Destinations::new(config.destinations, keyed()),
+            neighbors: Cache::new(config, keyed()),
+            reassembler: Reassembler::new(
+                config.reassembly,
+                [random.next_u64(), random.next_u64()],
+            ),
+            multicast: Multicast::new(config.multicast_limits(), random.next_u64()),
             icmp_errors: RateLimiter::new(config.icmp_errors_per_second, config.icmp_error_burst),
+            link,
+            random,
             stats: Stats::default(),
-        }
+            events: VecDeque::new(),
+        };
+        ipv4::start(&mut ip, config, now);
+        ipv6::start(&mut ip, config, now);
+        ip
     }
 
-    /// Sends from `source`, with a traffic class: what [`Network::send`] does for UDP.
-    pub(crate) fn send_from(
-        &mut self,
-        now: Instant,
-        route: &Route,
-        protocol: u8,
-        traffic_class: u8,
-        mut packet: Packet,
-    ) -> Result<(), SendError> {
-        let addresses = (route.source, route.destination);
-        if !ipv4::emit(self, &mut packet, addresses, protocol, traffic_class) {
-            self.stats.dropped.count(Drop::NoPacket);
-            return Err(SendError::NoBuffer);
+    /// All of the host's addresses, those of IPv4 first.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = Address> + '_ {
+        let v4 = self.v4.addresses.iter().filter(|own| !own.claim.is_refused());
+        let v6 = self.v6.addresses.iter().filter(|own| !own.claim.is_refused());
+        v4.map(address::Own::describe).chain(v6.map(address::Own::describe))
+    }
+
+    /// Takes note of a change of addresses, for whoever asks, and forgets what followed from them.
+    pub(crate) fn changed(&mut self, event: AddressEvent) {
+        self.destinations.invalidate();
+        if self.events.len() >= EVENTS {
+            self.events.pop_front();
         }
-        match self.neighbors.lookup(now, route.next_hop) {
-            Lookup::Found(mac) => self.link.send(packet, mac, ethernet::IPV4, &mut self.stats),
-            Lookup::Unresolved => {
-                let Self { link, v4, neighbors, stats, .. } = self;
-                let mut act = |action| perform(action, link, v4, stats);
-                if !neighbors.wait(now, route.next_hop, packet, &mut act) {
-                    return Err(SendError::NoBuffer);
-                }
-            }
-            Lookup::Failed => {
-                self.stats.dropped.count(Drop::NeighborUnreachable);
-                return Err(SendError::DestinationUnreachable(Unreachable::Host));
-            }
-        }
-        Ok(())
+        self.events.push_back(event);
+    }
+
+    /// The next change of addresses.
+    pub(crate) fn poll_event(&mut self) -> Option<AddressEvent> {
+        self.events.pop_front()
+    }
+
+    /// Counts something that is dropped.
+    pub(crate) fn count(&mut self, reason: Drop) {
+        self.stats.dropped.count(reason);
+    }
+
+    /// When [`Ip::handle_timeout`] is to be called.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        [
+            self.neighbors.poll_timeout(),
+            self.reassembler.poll_timeout(),
+            self.routes.poll_timeout(),
+            self.multicast.poll_timeout(),
+            self.v4.poll_timeout(),
+            self.v6.poll_timeout(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Does what time asks for.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        let Self { link, v4, neighbors, stats, .. } = self;
-        neighbors.handle_timeout(now, &mut |action| perform(action, link, v4, stats));
+        self.neighbors.handle_timeout(now);
+        if self.routes.handle_timeout(now) {
+            self.destinations.invalidate();
+        }
+        arp::handle_timeout(self, now);
+        slaac::handle_timeout(self, now);
+        ndp::handle_timeout(self, now);
+        self.expire_fragments(now);
+        self.act(now);
     }
-}
 
-/// Does what the neighbour cache asks for.
-pub(crate) fn perform(action: Action, link: &mut Link, v4: &Ipv4, stats: &mut Stats) {
-    match action {
-        Action::Solicit(IpAddr::V4(address), mac) => arp::request(link, v4, address, mac, stats),
-        // Nothing puts an IPv6 address into the cache yet.
-        Action::Solicit(IpAddr::V6(_), _) => {}
-        Action::Send(packet, mac) => link.send(packet, mac, ethernet::IPV4, stats),
-        Action::Count(reason) => stats.dropped.count(reason),
+    /// Does what the neighbour cache and the groups ask for.
+    pub(crate) fn act(&mut self, now: Instant) {
+        self.perform(now);
+        self.report_groups(now);
+    }
+
+    /// Gives up what has waited too long for its fragments, and tells the senders (RFC 1122
+    /// §3.3.2, RFC 8200 §4.5).
+    fn expire_fragments(&mut self, now: Instant) {
+        let mut expired = VecDeque::new();
+        self.reassembler.handle_timeout(now, &mut |datagram| expired.push_back(datagram));
+        for datagram in expired {
+            self.count(Drop::ReassemblyTimeout);
+            icmp::reassembly_timeout(self, now, datagram);
+        }
+    }
+
+    /// Takes a fragment, and returns the whole of which it is the last piece that was missing.
+    fn reassemble(&mut self, now: Instant, piece: Piece, packet: Packet) -> Option<Whole> {
+        let Self { reassembler, link, stats, .. } = self;
+        stats.fragments_received += 1;
+        let mut evicted = |_| stats.dropped.count(Drop::ReassemblyFull);
+        match reassembler.handle(now, &link.pool, piece, packet, &mut evicted) {
+            Outcome::Waiting => None,
+            Outcome::Complete(whole) => {
+                stats.datagrams_reassembled += 1;
+                Some(whole)
+            }
+            Outcome::Dropped(reason, _) => {
+                stats.dropped.count(reason.into());
+                None
+            }
+        }
+    }
+
+    /// Whether an address is on the link: nobody routes to it.
+    pub(crate) fn is_on_link(&self, address: IpAddr) -> bool {
+        let route = self.routes.lookup(address, |_| false);
+        route.is_some_and(|route| route.gateway.is_none()) || self.routes.is_gateway(address)
     }
 }
 
 impl Network for Ip {
-    fn route(&self, destination: IpAddr, source: Option<IpAddr>) -> Result<Route, SendError> {
-        let IpAddr::V4(v4) = destination else { return Err(SendError::RouteNotFound) };
-        let own = IpAddr::V4(self.v4.cidr.address());
-        if source.is_some_and(|source| source != own) {
-            return Err(SendError::SourceNotLocal);
+    #[inline]
+    fn route(
+        &mut self,
+        now: Instant,
+        destination: IpAddr,
+        source: Option<IpAddr>,
+    ) -> Result<Route, SendError> {
+        match self.destinations.route(now, destination, source) {
+            Some(route) => Ok(route),
+            None => selection::route(self, now, destination, source),
         }
-        if !self.v4.is_other_host(v4) {
-            return Err(SendError::RouteNotFound);
+    }
+
+    fn cast(&self, address: IpAddr) -> Cast {
+        match address {
+            IpAddr::V4(address) if self.v4.is_broadcast(address) => Cast::Broadcast,
+            _ if address.is_multicast() => Cast::Multicast,
+            _ => Cast::Unicast,
         }
-        let next_hop = self.v4.next_hop(v4).ok_or(SendError::RouteNotFound)?;
-        Ok(Route {
-            destination,
-            source: own,
-            next_hop: next_hop.into(),
-            mtu: self.link.mtu,
-            header_len: wire::HEADER_LEN as u16,
-        })
     }
 
     fn is_local(&self, address: IpAddr) -> bool {
-        address == IpAddr::V4(self.v4.cidr.address())
+        match address {
+            IpAddr::V4(address) => self.v4.is_own(address),
+            IpAddr::V6(address) => self.v6.is_own(address),
+        }
     }
 
     fn wants_udp_checksum(&self) -> bool {
         !self.link.checksums.fills_udp
     }
 
+    fn random(&mut self) -> u32 {
+        self.random.next_u32()
+    }
+
     #[inline]
-    fn send(
+    fn send_udp(
         &mut self,
         now: Instant,
         route: &Route,
-        protocol: u8,
+        ports: (u16, u16),
+        options: &SendOptions,
         packet: Packet,
     ) -> Result<(), SendError> {
-        self.send_from(now, route, protocol, 0, packet)
+        self.destinations.sent(route.destination, ports);
+        self.send(now, route, crate::wire::ipv4::UDP, options, packet)
+    }
+}
+
+/// The earlier of two times, if there is one.
+pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
     }
 }
 
@@ -199,7 +365,7 @@ pub enum SendError {
     /// The destination, or the router on the way to it, is known not to answer.
     #[error("Destination unreachable")]
     DestinationUnreachable(Unreachable),
-    /// The datagram does not fit into what passes on the way.
+    /// The datagram does not fit into what passes on the way, or into any datagram.
     #[error("Packet too big")]
     PacketTooBig {
         /// The largest IP datagram that passes, in bytes with its headers.
@@ -211,6 +377,9 @@ pub enum SendError {
     /// The source address that was asked for is not the host's.
     #[error("Source address is not this host's")]
     SourceNotLocal,
+    /// The destination is everybody, and the socket has not been allowed to send there.
+    #[error("Broadcast is not allowed on this socket")]
+    BroadcastNotAllowed,
     /// Every ephemeral port is in use.
     #[error("No ephemeral port is free")]
     NoFreePort,
@@ -228,4 +397,11 @@ pub enum SendError {
 pub enum Unreachable {
     /// It does not answer when asked for its link-layer address.
     Host,
+}
+
+/// A route to everybody on the link, from a host that may have no address yet.
+pub(crate) fn to_everybody(source: Ipv4Addr, mtu: u16) -> Route {
+    let everybody = IpAddr::V4(Ipv4Addr::BROADCAST);
+    let header_len = crate::wire::ipv4::HEADER_LEN as u16;
+    Route { destination: everybody, source: source.into(), next_hop: everybody, mtu, header_len }
 }

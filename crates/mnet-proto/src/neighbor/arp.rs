@@ -1,69 +1,122 @@
-//! ARP: IPv4's way to ask for a neighbour (RFC 826).
+//! ARP: IPv4's way to ask for a neighbour (RFC 826), and to find out who else has an address (RFC
+//! 5227).
 
 use core::net::{IpAddr, Ipv4Addr};
 
 use netdev::{Instant, Mac, Packet};
+use rand_core::Rng;
 
 use super::Evidence;
-use crate::ethernet::Link;
-use crate::ip::ipv4::Ipv4;
-use crate::ip::{Ip, perform};
-use crate::stats::{Drop, Stats};
+use crate::autoconf::{Conflict, Step};
+use crate::ip::{AddressEvent, Ip, Origin, ipv4};
+use crate::stats::Drop;
 use crate::wire::arp::{Arp, REPLY, REQUEST};
 use crate::wire::ethernet;
 
 /// Takes an ARP packet that has come.
 pub(crate) fn receive(ip: &mut Ip, now: Instant, mut packet: Packet) {
     let Some(&arp) = Arp::parse(packet.bytes()) else {
-        return ip.stats.dropped.count(Drop::ArpMalformed);
+        return ip.count(Drop::ArpMalformed);
     };
-    let own = ip.v4.cidr.address();
     let (mac, sender) = arp.sender();
-    if !mac.is_unicast() {
-        return ip.stats.dropped.count(Drop::ArpMalformed);
+    let target = arp.target().1;
+    let own = ip.v4.is_own(sender);
+    let sane = own || sender.is_unspecified() || ip.v4.is_other_host(sender);
+    if !mac.is_unicast() || !sane {
+        return ip.count(Drop::ArpMalformed);
     }
-    if sender == own && mac != ip.link.mac {
-        return ip.stats.dropped.count(Drop::ArpConflict);
+    // Another that is about to take the address counts as one that has it, as long as we are no
+    // further ourselves (RFC 5227 §2.1.1).
+    let probed = sender.is_unspecified() && arp.opcode() == REQUEST && is_tentative(ip, target);
+    if own || probed {
+        return conflict(ip, now, if probed { target } else { sender });
     }
-    let for_us = arp.target().1 == own;
+    let for_us = ip.v4.is_own(target);
     // One that has many addresses may ask from any of them: it is answered, and not believed. A
     // sender of 0.0.0.0 asks whether the address is free (RFC 5227 §2.1): it has none to learn.
-    if ip.v4.is_other_host(sender) && ip.v4.is_on_link(sender) {
+    if !sender.is_unspecified() && ip.is_on_link(sender.into()) {
         let evidence = match arp.opcode() {
             REPLY if for_us => Evidence::Answer,
             REQUEST if for_us => Evidence::Request,
             _ => Evidence::Overheard,
         };
-        let Ip { link, v4, neighbors, stats, .. } = ip;
-        let mut act = |action| perform(action, link, v4, stats);
-        neighbors.learn(now, IpAddr::V4(sender), mac, evidence, &mut act);
-    } else if !ip.v4.is_other_host(sender) && !sender.is_unspecified() {
-        return ip.stats.dropped.count(Drop::ArpMalformed);
+        ip.neighbors.learn(now, IpAddr::V4(sender), mac, evidence);
+        ip.perform(now);
     }
     if for_us && arp.opcode() == REQUEST {
         // The reply goes out in the packet that the request came in.
         packet.clear();
-        if Arp::new(REPLY, (ip.link.mac, own), (mac, sender)).emit(&mut packet) {
+        if Arp::new(REPLY, (ip.link.mac, target), (mac, sender)).emit(&mut packet) {
             ip.stats.arp_replies += 1;
             ip.link.send(packet, mac, ethernet::ARP, &mut ip.stats);
         }
     }
 }
 
+fn is_tentative(ip: &Ip, address: Ipv4Addr) -> bool {
+    let mut own = ip.v4.addresses.iter();
+    own.any(|own| own.cidr.address() == address && own.claim.is_tentative())
+}
+
+/// Somebody else uses an address of ours.
+fn conflict(ip: &mut Ip, now: Instant, address: Ipv4Addr) {
+    ip.count(Drop::ArpConflict);
+    let mut own = ip.v4.addresses.iter_mut();
+    let Some(own) = own.find(|own| own.cidr.address() == address) else { return };
+    let leased = own.origin == Origin::Dhcp;
+    match own.claim.conflict(now) {
+        Conflict::Lost => {
+            let event = AddressEvent::Conflict(own.describe());
+            ip.changed(event);
+            ip.v4.declined |= leased;
+        }
+        Conflict::Defend => announce(ip, address),
+        // What is configured is kept, whoever else wants it (RFC 5227 §2.4 (c)): they were told not
+        // long ago. What is leased is given back (§2.4 (b)).
+        Conflict::Repeated => ip.v4.declined |= leased,
+    }
+}
+
+/// Asks for the addresses that the host is about to have, and tells of those that it has.
+pub(crate) fn handle_timeout(ip: &mut Ip, now: Instant) {
+    for at in 0..ip.v4.addresses.len() {
+        let random = ip.random.next_u32();
+        let own = &mut ip.v4.addresses[at];
+        let (address, refused) = (own.cidr.address(), own.claim.is_refused());
+        match own.claim.step_v4(now, random) {
+            Some(Step::Probe) => {
+                emit(ip, Ipv4Addr::UNSPECIFIED, address, Mac::BROADCAST);
+            }
+            Some(Step::Announce) => announce(ip, address),
+            Some(Step::Held) | None => {}
+        }
+        if refused && let Some(own) = ip.v4.addresses.get(at).filter(|own| !own.claim.is_refused())
+        {
+            let event = AddressEvent::Added(own.describe());
+            ip.changed(event);
+        }
+    }
+}
+
+/// Tells everybody that an address is ours.
+fn announce(ip: &mut Ip, address: Ipv4Addr) {
+    emit(ip, address, address, Mac::BROADCAST);
+}
+
 /// Asks for `address`: everybody, or only `mac`, which had it before (RFC 1122 §2.3.2.1).
-pub(crate) fn request(
-    link: &mut Link,
-    v4: &Ipv4,
-    address: Ipv4Addr,
-    mac: Option<Mac>,
-    stats: &mut Stats,
-) {
-    let Some(mut packet) = link.pool.take() else {
-        return stats.dropped.count(Drop::NoPacket);
+pub(crate) fn request(ip: &mut Ip, address: Ipv4Addr, mac: Option<Mac>) {
+    let Some(sender) = ipv4::source_on_link(ip, address) else { return };
+    emit(ip, sender, address, mac.unwrap_or(Mac::BROADCAST));
+}
+
+/// Sends a request.
+fn emit(ip: &mut Ip, sender: Ipv4Addr, target: Ipv4Addr, to: Mac) {
+    let Some(mut packet) = ip.link.pool.take() else {
+        return ip.count(Drop::NoPacket);
     };
-    let sender = (link.mac, v4.cidr.address());
-    if Arp::new(REQUEST, sender, (Mac::default(), address)).emit(&mut packet) {
-        stats.arp_requests += 1;
-        link.send(packet, mac.unwrap_or(Mac::BROADCAST), ethernet::ARP, stats);
+    let sender = (ip.link.mac, sender);
+    if Arp::new(REQUEST, sender, (Mac::default(), target)).emit(&mut packet) {
+        ip.stats.arp_requests += 1;
+        ip.link.send(packet, to, ethernet::ARP, &mut ip.stats);
     }
 }

@@ -11,15 +11,14 @@
 //! ```
 
 use alloc::collections::VecDeque;
-use core::hash::BuildHasher;
 use core::net::IpAddr;
 use core::time::Duration;
 
 use hashbrown::HashMap;
 use netdev::{Instant, Mac, Packet};
-use siphasher::sip::SipHasher13;
 
 use crate::config::Config;
+use crate::keyed::Keyed;
 use crate::stats::Drop;
 
 /// Time between two requests (RFC 4861 §10, RetransTimer; RFC 1122 §2.3.2.1 asks for no more).
@@ -45,6 +44,15 @@ pub(crate) struct Cache {
     // Not later than the first timer of any entry.
     next_timer: Option<Instant>,
     random: u64,
+    times: [Times; 2],
+    actions: VecDeque<Action>,
+}
+
+/// What the routers of a link may say about how to treat its neighbours (RFC 4861 §6.3.2).
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    reachable: Duration,
+    retransmit: Duration,
 }
 
 struct Entry {
@@ -54,7 +62,8 @@ struct Entry {
     last_used: Instant,
     // Something has been sent to it, or tried to.
     used: bool,
-    waiting: VecDeque<Packet>,
+    // With the most bytes that pass in one piece.
+    waiting: VecDeque<(Packet, u16)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,24 +103,52 @@ pub(crate) enum Evidence {
 pub(crate) enum Action {
     /// Ask for the neighbour's address: everybody, or the one who is believed to have it.
     Solicit(IpAddr, Option<Mac>),
-    /// Send a packet that has waited.
-    Send(Packet, Mac),
+    /// Send a packet that has waited, in pieces of at most so many bytes.
+    Send(Packet, Mac, u16),
     /// Count a packet that was given up.
     Count(Drop),
+    /// It does not answer: another way is to be found for what goes by it.
+    Unreachable(IpAddr),
 }
 
 impl Cache {
     /// An empty cache, whose hash is keyed and whose times are spread by `random`.
-    pub(crate) fn new(config: &Config, random: [u64; 3]) -> Self {
+    pub(crate) fn new(config: &Config, keyed: Keyed) -> Self {
         Self {
-            entries: HashMap::with_hasher(Keyed(random[0], random[1])),
+            entries: HashMap::with_hasher(keyed),
             max_entries: config.neighbors,
             max_queue: config.neighbor_queue,
             max_queued: config.neighbor_queues,
             queued: 0,
             next_timer: None,
-            random: random[2],
+            random: keyed.0 ^ keyed.1,
+            times: [Times { reachable: REACHABLE, retransmit: RETRANSMIT }; 2],
+            actions: VecDeque::new(),
         }
+    }
+
+    /// What is to be done next; `None` when that is all.
+    #[inline]
+    pub(crate) fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Takes over what a router says of IPv6 neighbours: how long to believe them, and how long to
+    /// wait between two solicitations. Zero says nothing.
+    pub(crate) fn set_times(&mut self, reachable: Duration, retransmit: Duration) {
+        let times = &mut self.times[1];
+        if !reachable.is_zero() {
+            times.reachable = reachable;
+        }
+        if !retransmit.is_zero() {
+            times.retransmit = retransmit;
+        }
+    }
+
+    /// Whether an address is known and may well be right: in any state but INCOMPLETE (RFC 4861
+    /// §6.3.6).
+    pub(crate) fn is_probably_reachable(&self, address: IpAddr) -> bool {
+        self.entries.get(&address).is_some_and(|entry| !entry.is_unknown())
     }
 
     /// Looks a neighbour up to send it something.
@@ -137,76 +174,109 @@ impl Cache {
 
     /// Lets a packet wait for a neighbour that [`Cache::lookup`] found unresolved, and asks for it.
     /// `false` if there is no room for it, and it was dropped.
-    pub(crate) fn wait(
-        &mut self,
-        now: Instant,
-        address: IpAddr,
-        packet: Packet,
-        act: &mut impl FnMut(Action),
-    ) -> bool {
+    pub(crate) fn wait(&mut self, now: Instant, address: IpAddr, packet: Packet, mtu: u16) -> bool {
         let failed = |entry: &Entry| matches!(entry.state, State::Failed { .. });
         if self.entries.get(&address).is_none_or(failed) {
-            if !self.make_room(now, address, act) {
-                act(Action::Count(Drop::NeighborCacheFull));
+            if !self.make_room(now, address) {
+                self.actions.push_back(Action::Count(Drop::NeighborCacheFull));
                 return false;
             }
-            let next = now + RETRANSMIT;
+            let next = now + self.times(address).retransmit;
             let state = State::Incomplete { requests: 1, next };
             let waiting = VecDeque::new();
             let mac = Mac::default();
             let entry = Entry { state, mac, last_used: now, used: true, waiting };
             self.entries.insert(address, entry);
             self.wait_until(next);
-            act(Action::Solicit(address, None));
+            self.actions.push_back(Action::Solicit(address, None));
         }
         let Some(entry) = self.entries.get_mut(&address) else { return false };
         // RFC 4861 §7.2.2: the newest replaces the oldest.
         if entry.waiting.len() >= self.max_queue && entry.waiting.pop_front().is_some() {
             self.queued -= 1;
-            act(Action::Count(Drop::NeighborQueueFull));
+            self.actions.push_back(Action::Count(Drop::NeighborQueueFull));
         }
         // However many wait for others, one can wait for each.
         let full = self.queued >= self.max_queued && !entry.waiting.is_empty();
         if full || self.max_queue == 0 {
-            act(Action::Count(Drop::NeighborQueueFull));
+            self.actions.push_back(Action::Count(Drop::NeighborQueueFull));
             return false;
         }
         self.queued += 1;
-        entry.waiting.push_back(packet);
+        entry.waiting.push_back((packet, mtu));
         true
     }
 
-    /// Takes note of a neighbour's address.
-    pub(crate) fn learn(
-        &mut self,
-        now: Instant,
-        address: IpAddr,
-        mac: Mac,
-        evidence: Evidence,
-        act: &mut impl FnMut(Action),
-    ) {
-        let until = now + self.reachable_time();
+    /// Takes note of a neighbour's address, as ARP tells it, or the options of neighbour discovery's
+    /// other messages (RFC 4861 §7.2.3, §6.3.4).
+    pub(crate) fn learn(&mut self, now: Instant, address: IpAddr, mac: Mac, evidence: Evidence) {
         if !self.entries.contains_key(&address) {
             // A neighbour that answers although nobody asked it is not believed.
-            if evidence != Evidence::Request || !self.make_room(now, address, act) {
-                return;
+            if evidence == Evidence::Request && self.make_room(now, address) {
+                let waiting = VecDeque::new();
+                let entry =
+                    Entry { state: State::Stale, mac, last_used: now, used: false, waiting };
+                self.entries.insert(address, entry);
             }
-            let waiting = VecDeque::new();
-            let entry = Entry { state: State::Stale, mac, last_used: now, used: false, waiting };
-            self.entries.insert(address, entry);
             return;
         }
+        let until = now + self.reachable_time(address);
         let Some(entry) = self.entries.get_mut(&address) else { return };
         let asked = matches!(entry.state, State::Incomplete { .. } | State::Probe { .. });
-        let unknown = matches!(entry.state, State::Incomplete { .. } | State::Failed { .. });
         if evidence == Evidence::Answer && asked {
             entry.state = State::Reachable { until };
-        } else if unknown || entry.mac != mac {
+        } else if entry.is_unknown() || entry.mac != mac {
             entry.state = State::Stale;
         }
         entry.mac = mac;
+        self.send_waiting(address);
+    }
+
+    /// Takes a neighbour advertisement (RFC 4861 §7.2.5). `mac` is the target's address, if it
+    /// says. `false` if nobody wants to know.
+    pub(crate) fn advertised(
+        &mut self,
+        now: Instant,
+        address: IpAddr,
+        mac: Option<Mac>,
+        solicited: bool,
+        overrides: bool,
+    ) -> bool {
+        let until = now + self.reachable_time(address);
+        let Some(entry) = self.entries.get_mut(&address) else { return false };
+        if entry.is_unknown() {
+            let Some(mac) = mac else { return true };
+            entry.mac = mac;
+            entry.state = if solicited { State::Reachable { until } } else { State::Stale };
+        } else {
+            let other = mac.filter(|&mac| mac != entry.mac);
+            match other {
+                Some(_) if !overrides => {
+                    if matches!(entry.state, State::Reachable { .. }) {
+                        entry.state = State::Stale;
+                    }
+                    return true;
+                }
+                Some(mac) => entry.mac = mac,
+                None => {}
+            }
+            if solicited {
+                entry.state = State::Reachable { until };
+            } else if other.is_some() {
+                entry.state = State::Stale;
+            }
+        }
+        self.send_waiting(address);
+        true
+    }
+
+    /// Lets go what has waited for a neighbour whose address is known now.
+    fn send_waiting(&mut self, address: IpAddr) {
+        let Some(entry) = self.entries.get_mut(&address) else { return };
         self.queued -= entry.waiting.len();
-        entry.waiting.drain(..).for_each(|packet| act(Action::Send(packet, mac)));
+        let mac = entry.mac;
+        let send = |(packet, mtu)| Action::Send(packet, mac, mtu);
+        self.actions.extend(entry.waiting.drain(..).map(send));
         if let State::Reachable { until } = entry.state {
             self.wait_until(until);
         }
@@ -223,17 +293,18 @@ impl Cache {
     }
 
     /// Does what time asks for. Calling it early does no harm.
-    pub(crate) fn handle_timeout(&mut self, now: Instant, act: &mut impl FnMut(Action)) {
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
         if self.next_timer.is_none_or(|next| next > now) {
             return;
         }
         let mut next_timer = None;
-        let queued = &mut self.queued;
+        let Self { queued, actions, times, .. } = self;
         self.entries.retain(|&address, entry| {
-            let keep = entry.handle_timeout(now, address, act);
+            let retransmit = times[usize::from(address.is_ipv6())].retransmit;
+            let keep = entry.handle_timeout(now, address, retransmit, actions);
             if matches!(entry.state, State::Failed { .. }) || !keep {
                 *queued -= entry.waiting.len();
-                entry.give_up(act);
+                entry.give_up(actions);
             }
             if keep && let Some(timer) = entry.timer() {
                 next_timer = Some(next_timer.map_or(timer, |next: Instant| next.min(timer)));
@@ -245,7 +316,7 @@ impl Cache {
 
     /// Sees to it that there is a place for `address`: in a full cache the least recently used
     /// goes, unless all are in use.
-    fn make_room(&mut self, now: Instant, address: IpAddr, act: &mut impl FnMut(Action)) -> bool {
+    fn make_room(&mut self, now: Instant, address: IpAddr) -> bool {
         if self.entries.len() < self.max_entries || self.entries.contains_key(&address) {
             return true;
         }
@@ -255,7 +326,7 @@ impl Cache {
         };
         if let Some(mut entry) = self.entries.remove(&victim) {
             self.queued -= entry.waiting.len();
-            entry.give_up(act);
+            entry.give_up(&mut self.actions);
         }
         true
     }
@@ -264,15 +335,20 @@ impl Cache {
         self.next_timer = Some(self.next_timer.map_or(time, |next| next.min(time)));
     }
 
-    /// [`REACHABLE`], times 0.5 to 1.5 at random (RFC 4861 §6.3.2), so that hosts on a link do not
+    fn times(&self, address: IpAddr) -> Times {
+        self.times[usize::from(address.is_ipv6())]
+    }
+
+    /// How long an answer is believed, times 0.5 to 1.5 at random (RFC 4861 §6.3.2), so that hosts on a link do not
     /// ask in step.
-    fn reachable_time(&mut self) -> Duration {
+    fn reachable_time(&mut self, address: IpAddr) -> Duration {
         // Only to spread times: a linear congruential generator (Knuth's MMIX) will do.
         self.random = self
             .random
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        REACHABLE / 2 + REACHABLE * (self.random >> 54) as u32 / 1024
+        let reachable = self.times(address).reachable;
+        reachable / 2 + reachable / 1024 * (self.random >> 54) as u32
     }
 }
 
@@ -282,29 +358,32 @@ impl Entry {
         &mut self,
         now: Instant,
         address: IpAddr,
-        act: &mut impl FnMut(Action),
+        retransmit: Duration,
+        actions: &mut VecDeque<Action>,
     ) -> bool {
+        let next_time = now + retransmit;
         match self.state {
             State::Incomplete { requests, next } if next <= now => {
                 if requests < REQUESTS {
-                    act(Action::Solicit(address, None));
-                    self.state =
-                        State::Incomplete { requests: requests + 1, next: now + RETRANSMIT };
+                    actions.push_back(Action::Solicit(address, None));
+                    self.state = State::Incomplete { requests: requests + 1, next: next_time };
                 } else {
+                    actions.push_back(Action::Unreachable(address));
                     self.state = State::Failed { until: now + FAILED };
                 }
             }
             State::Reachable { until } if until <= now => self.state = State::Stale,
             State::Delay { until } if until <= now => {
-                act(Action::Solicit(address, Some(self.mac)));
-                self.state = State::Probe { requests: 1, next: now + RETRANSMIT };
+                actions.push_back(Action::Solicit(address, Some(self.mac)));
+                self.state = State::Probe { requests: 1, next: next_time };
             }
             State::Probe { requests, next } if next <= now => {
                 if requests == REQUESTS {
+                    actions.push_back(Action::Unreachable(address));
                     return false;
                 }
-                act(Action::Solicit(address, Some(self.mac)));
-                self.state = State::Probe { requests: requests + 1, next: now + RETRANSMIT };
+                actions.push_back(Action::Solicit(address, Some(self.mac)));
+                self.state = State::Probe { requests: requests + 1, next: next_time };
             }
             State::Failed { until } if until <= now => return false,
             _ => {}
@@ -313,8 +392,13 @@ impl Entry {
     }
 
     /// Drops what waits.
-    fn give_up(&mut self, act: &mut impl FnMut(Action)) {
-        self.waiting.drain(..).for_each(|_| act(Action::Count(Drop::NeighborUnreachable)));
+    fn give_up(&mut self, actions: &mut VecDeque<Action>) {
+        actions.extend(self.waiting.drain(..).map(|_| Action::Count(Drop::NeighborUnreachable)));
+    }
+
+    /// Whether its address is not known.
+    fn is_unknown(&self) -> bool {
+        matches!(self.state, State::Incomplete { .. } | State::Failed { .. })
     }
 
     fn timer(&self) -> Option<Instant> {
@@ -330,20 +414,7 @@ impl Entry {
     /// Whether it has an address that was used of late. One that was never found is not in use,
     /// however much is sent to it.
     fn in_use(&self, now: Instant) -> bool {
-        self.used
-            && !matches!(self.state, State::Incomplete { .. } | State::Failed { .. })
-            && now - self.last_used < IN_USE
-    }
-}
-
-/// SipHash-1-3 with a key of the stack's own, so that nobody can choose addresses that collide.
-struct Keyed(u64, u64);
-
-impl BuildHasher for Keyed {
-    type Hasher = SipHasher13;
-
-    fn build_hasher(&self) -> SipHasher13 {
-        SipHasher13::new_with_keys(self.0, self.1)
+        self.used && !self.is_unknown() && now - self.last_used < IN_USE
     }
 }
 

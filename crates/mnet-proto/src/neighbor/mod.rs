@@ -3,5 +3,6 @@
 
 pub(crate) mod arp;
 mod cache;
+pub(crate) mod ndp;
 
 pub(crate) use self::cache::{Action, Cache, Evidence, Lookup};

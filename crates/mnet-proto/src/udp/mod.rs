@@ -6,7 +6,6 @@ mod socket;
 use alloc::collections::VecDeque;
 use core::net::{IpAddr, SocketAddr};
 
-use chacha20::ChaCha20Rng;
 use netdev::{Instant, Packet};
 use slab::Slab;
 use thiserror::Error;
@@ -15,10 +14,16 @@ use self::ports::Ports;
 use self::socket::Socket;
 pub use self::socket::{Datagram, SocketStats};
 use crate::config::Config;
-use crate::ip::{Metadata, Network, SendError};
+use crate::icmp::Report;
+use crate::ip::{Cast, Metadata, Network, SendError, SendOptions};
 use crate::stats::{Drop, Stats};
 use crate::wire::udp::{HEADER_LEN, Header};
-use crate::wire::{Checksum, ipv4};
+use crate::wire::{Checksum, ipv4, ipv6};
+
+/// Most bytes of payload in a datagram over IPv4, whose length counts its header too (RFC 791).
+pub const MAX_PAYLOAD_V4: usize = 65_507;
+/// Most bytes of payload in a datagram over IPv6 (RFC 8200).
+pub const MAX_PAYLOAD_V6: usize = 65_527;
 
 /// A socket of [`Udp`]: valid until it is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,6 +79,7 @@ pub struct Udp {
     // In all queues together.
     queued: usize,
     max_queued: usize,
+    max_errors: usize,
 }
 
 /// Why a received datagram went to no socket.
@@ -97,6 +103,7 @@ impl Udp {
             max_bytes: config.receive_queue_bytes,
             queued: 0,
             max_queued: config.receive_queues,
+            max_errors: config.error_queue,
         }
     }
 
@@ -106,15 +113,14 @@ impl Udp {
     /// [`BindError`], which says why not.
     pub fn bind(
         &mut self,
-        network: &impl Network,
-        random: &mut ChaCha20Rng,
+        network: &mut impl Network,
         Local { address, port }: Local,
     ) -> Result<SocketId, BindError> {
         if let Some(address) = address.filter(|&address| !network.is_local(address)) {
             return Err(BindError::AddressNotLocal(address));
         }
         let port = match port {
-            0 => self.ports.ephemeral(random).ok_or(BindError::NoFreePort)?,
+            0 => self.ports.ephemeral(network).ok_or(BindError::NoFreePort)?,
             port if self.ports.get(port).is_some() => return Err(BindError::PortInUse(port)),
             port => port,
         };
@@ -161,6 +167,31 @@ impl Udp {
         self.sockets.get(id.0.into()).map(|socket| socket.stats)
     }
 
+    /// Lets a socket receive what is sent to everybody on the link, and send to everybody, or not.
+    /// At first it may not.
+    pub fn set_broadcast(&mut self, id: SocketId, allowed: bool) {
+        if let Some(socket) = self.sockets.get_mut(id.0.into()) {
+            socket.broadcast = allowed;
+        }
+    }
+
+    /// Takes the oldest ICMP error off a socket's error queue: what has become of something that it
+    /// sent.
+    pub fn receive_error(&mut self, id: SocketId) -> Option<Report> {
+        self.sockets.get_mut(id.0.into())?.errors.pop_front()
+    }
+
+    /// Takes an ICMP error that IP has received about something that was sent. A full queue drops
+    /// the oldest.
+    pub fn handle_error(&mut self, report: Report) {
+        let id = self.ports.get(report.local.port());
+        let Some(socket) = id.and_then(|id| self.sockets.get_mut(id.0.into())) else { return };
+        if socket.errors.len() >= self.max_errors {
+            socket.errors.pop_front();
+        }
+        socket.errors.push_back(report);
+    }
+
     /// The next socket that has something to read, and had nothing before. `None` until
     /// [`Udp::handle_datagram`] is called again.
     #[inline]
@@ -168,7 +199,8 @@ impl Udp {
         self.readable.pop_front()
     }
 
-    /// Takes a datagram that IP has received: the packet's window is what IP carried.
+    /// Takes a datagram that IP has received: the packet's window is what IP carried. `is_member`
+    /// says of a socket whether it takes what is sent to the datagram's group by its source.
     ///
     /// # Errors
     /// Gives the packet back as it was if it went to no socket.
@@ -178,6 +210,7 @@ impl Udp {
         metadata: &Metadata,
         mut packet: Packet,
         stats: &mut Stats,
+        is_member: impl FnOnce(SocketId) -> bool,
     ) -> Result<(), (Refused, Packet)> {
         let (header, payload_len) = match check(metadata, packet.bytes()) {
             Ok(checked) => checked,
@@ -193,8 +226,13 @@ impl Udp {
             stats.dropped.count(Drop::UdpNoSocket);
             return Err((Refused::PortUnreachable, packet));
         };
-        if metadata.broadcast {
-            stats.dropped.count(Drop::UdpBroadcast);
+        let unwanted = match metadata.cast {
+            Cast::Unicast => None,
+            Cast::Broadcast => (!socket.broadcast).then_some(Drop::UdpBroadcast),
+            Cast::Multicast => (!is_member(id)).then_some(Drop::UdpNotMember),
+        };
+        if let Some(reason) = unwanted {
+            stats.dropped.count(reason);
             return Err((Refused::Dropped, packet));
         }
         // Those that nobody reads must not take every packet from those that are read.
@@ -223,22 +261,33 @@ impl Udp {
     pub fn send(
         &self,
         network: &mut impl Network,
-        random: &mut ChaCha20Rng,
         now: Instant,
         local: Local,
         destination: SocketAddr,
+        options: &SendOptions,
         mut packet: Packet,
     ) -> Result<(), SendError> {
         if destination.port() == 0 {
             return Err(SendError::PortZero);
         }
-        let route = network.route(destination.ip(), local.address)?;
-        let longest = usize::from(route.mtu - route.header_len) - HEADER_LEN;
+        // What came to a group, or to everybody, is answered from an address of one's own.
+        let source = local.address.filter(|&address| network.cast(address) == Cast::Unicast);
+        let route = network.route(now, destination.ip(), source)?;
+        let longest = if destination.is_ipv4() { MAX_PAYLOAD_V4 } else { MAX_PAYLOAD_V6 };
         if packet.len() > longest {
+            return Err(SendError::PacketTooBig { mtu: u16::MAX });
+        }
+        let fits = packet.len() + HEADER_LEN + usize::from(route.header_len) <= route.mtu.into();
+        if options.dont_fragment && !fits {
             return Err(SendError::PacketTooBig { mtu: route.mtu });
         }
+        let socket = self.ports.get(local.port).and_then(|id| self.sockets.get(id.0.into()));
+        let to_everybody = network.cast(destination.ip()) == Cast::Broadcast;
+        if to_everybody && !socket.is_some_and(|socket| socket.broadcast) {
+            return Err(SendError::BroadcastNotAllowed);
+        }
         let port = match local.port {
-            0 => self.ports.ephemeral(random).ok_or(SendError::NoFreePort)?,
+            0 => self.ports.ephemeral(network).ok_or(SendError::NoFreePort)?,
             port => port,
         };
         let pseudo = network
@@ -247,17 +296,24 @@ impl Udp {
         if !Header::emit(&mut packet, port, destination.port(), pseudo) {
             return Err(SendError::NoBuffer);
         }
-        network.send(now, &route, ipv4::UDP, packet)
+        network.send_udp(now, &route, (port, destination.port()), options, packet)
     }
 }
 
 /// Checks a datagram: its header, and the length of its payload. What IP carried behind the
 /// datagram is nothing of UDP's.
 #[inline]
-fn check<'a>(metadata: &Metadata, datagram: &'a [u8]) -> Result<(&'a Header, usize), Drop> {
+pub(crate) fn check<'a>(
+    metadata: &Metadata,
+    datagram: &'a [u8],
+) -> Result<(&'a Header, usize), Drop> {
     let header = Header::parse(datagram).ok_or(Drop::UdpMalformed)?;
     if header.destination == 0 {
         return Err(Drop::UdpMalformed);
+    }
+    // RFC 8200 §8.1: over IPv6 there is always one.
+    if !header.has_checksum() && metadata.source.is_ipv6() {
+        return Err(Drop::UdpChecksum);
     }
     if header.has_checksum() && !metadata.udp_verified {
         let length = header.len();
@@ -270,10 +326,13 @@ fn check<'a>(metadata: &Metadata, datagram: &'a [u8]) -> Result<(&'a Header, usi
 }
 
 #[inline]
-fn pseudo_header(source: IpAddr, destination: IpAddr, length: u16) -> Checksum {
+pub(crate) fn pseudo_header(source: IpAddr, destination: IpAddr, length: u16) -> Checksum {
     match (source, destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             ipv4::pseudo_header(source, destination, ipv4::UDP, length)
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            ipv6::pseudo_header(source, destination, ipv4::UDP, length.into())
         }
         _ => Checksum::new(),
     }

@@ -1,10 +1,8 @@
 use alloc::boxed::Box;
 use core::ops::RangeInclusive;
 
-use chacha20::ChaCha20Rng;
-use rand_core::Rng;
-
 use super::SocketId;
+use crate::ip::Network;
 
 /// How often to guess a free port before looking at all of them in turn.
 const GUESSES: usize = 8;
@@ -14,6 +12,18 @@ const GUESSES: usize = 8;
 pub(super) struct Ports {
     pages: Box<[Option<Box<Page>>; 256]>,
     ephemeral: RangeInclusive<u16>,
+}
+
+/// Where what nobody can guess comes from.
+pub(super) trait Random {
+    /// 32 bits of it.
+    fn random(&mut self) -> u32;
+}
+
+impl<N: Network> Random for N {
+    fn random(&mut self) -> u32 {
+        Network::random(self)
+    }
 }
 
 type Page = [Option<SocketId>; 256];
@@ -36,7 +46,7 @@ impl Ports {
     }
 
     /// A random port that is free, and never 0: RFC 6056 §3.3.1, "simple port randomization".
-    pub(super) fn ephemeral(&self, random: &mut ChaCha20Rng) -> Option<u16> {
+    pub(super) fn ephemeral(&self, random: &mut impl Random) -> Option<u16> {
         let (first, last) = (u32::from(*self.ephemeral.start()), u32::from(*self.ephemeral.end()));
         let count = last.checked_sub(first)? + 1;
         let free = |offset: u32| {
@@ -44,9 +54,9 @@ impl Ports {
             (port != 0 && self.get(port).is_none()).then_some(port)
         };
         // The bias towards low ports is at most one in 65,536.
-        let guess = (0..GUESSES).find_map(|_| free(random.next_u32()));
+        let guess = (0..GUESSES).find_map(|_| free(random.random()));
         guess.or_else(|| {
-            let start = random.next_u32() % count;
+            let start = random.random() % count;
             (start..start + count).find_map(free)
         })
     }
@@ -56,9 +66,16 @@ impl Ports {
 mod tests {
     use std::collections::HashSet;
 
-    use rand_core::SeedableRng;
+    use chacha20::ChaCha20Rng;
+    use rand_core::{Rng, SeedableRng};
 
     use super::*;
+
+    impl Random for ChaCha20Rng {
+        fn random(&mut self) -> u32 {
+            self.next_u32()
+        }
+    }
 
     #[test]
     fn every_port_has_a_place_of_its_own() {

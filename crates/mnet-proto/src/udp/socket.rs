@@ -4,12 +4,16 @@ use core::net::SocketAddr;
 use netdev::{Instant, Packet};
 
 use super::Local;
-use crate::ip::Metadata;
+use crate::icmp::Report;
+use crate::ip::{Cast, Metadata};
 
 /// A bound port, and what has come for it.
 pub(super) struct Socket {
     pub(super) local: Local,
     pub(super) stats: SocketStats,
+    /// Whether it takes part in what everybody is told.
+    pub(super) broadcast: bool,
+    pub(super) errors: VecDeque<Report>,
     queue: VecDeque<Datagram>,
     bytes: usize,
     // Dropped since the newest datagram in the queue.
@@ -23,7 +27,8 @@ pub struct Datagram {
     pub packet: Packet,
     /// Who sent it.
     pub remote: SocketAddr,
-    /// To which of the host's addresses and ports it was sent.
+    /// To which port it was sent, and to which address: one of the host's, or a group's, or
+    /// everybody's.
     pub local: SocketAddr,
     /// What was left of its TTL or hop limit.
     pub hop_limit: u8,
@@ -48,13 +53,16 @@ pub struct SocketStats {
 impl Socket {
     pub(super) fn new(local: Local) -> Self {
         let stats = SocketStats::default();
-        Self { local, stats, queue: VecDeque::new(), bytes: 0, dropped: 0 }
+        let (queue, errors) = (VecDeque::new(), VecDeque::new());
+        Self { local, stats, broadcast: false, errors, queue, bytes: 0, dropped: 0 }
     }
 
-    /// Whether it is bound to the address that a datagram was sent to.
+    /// Whether it is bound to the address that a datagram was sent to, or to any. What is sent to
+    /// many is sent to all of a host's addresses.
     #[inline]
     pub(super) fn accepts(&self, metadata: &Metadata) -> bool {
-        self.local.address.is_none_or(|address| address == metadata.destination)
+        let to_many = metadata.cast != Cast::Unicast;
+        self.local.address.is_none_or(|address| to_many || address == metadata.destination)
     }
 
     /// How many datagrams are in its queue.

@@ -24,6 +24,7 @@ struct Scene {
     // The first byte of each packet sent, and to whom.
     sent: Vec<(u8, Mac)>,
     dropped: Vec<Drop>,
+    unreachable: Vec<IpAddr>,
 }
 
 impl Scene {
@@ -31,37 +32,42 @@ impl Scene {
         let mut config = Config::new("10.0.0.2/8".parse().unwrap());
         change(&mut config);
         Self {
-            cache: Cache::new(&config, [1, 2, 3]),
+            cache: Cache::new(&config, Keyed(1, 2)),
             pool: Pool::new(64, 200),
             solicited: Vec::new(),
             sent: Vec::new(),
             dropped: Vec::new(),
+            unreachable: Vec::new(),
         }
     }
 
-    fn run(&mut self, f: impl FnOnce(&mut Cache, &mut dyn FnMut(Action))) {
-        let Self { cache, solicited, sent, dropped, .. } = self;
-        f(cache, &mut |action| match action {
-            Action::Solicit(address, mac) => solicited.push((address, mac)),
-            Action::Send(packet, mac) => sent.push((packet.bytes()[0], mac)),
-            Action::Count(reason) => dropped.push(reason),
-        });
+    fn run(&mut self, f: impl FnOnce(&mut Cache)) {
+        let Self { cache, solicited, sent, dropped, unreachable, .. } = self;
+        f(cache);
+        while let Some(action) = cache.poll_action() {
+            match action {
+                Action::Solicit(address, mac) => solicited.push((address, mac)),
+                Action::Send(packet, mac, _) => sent.push((packet.bytes()[0], mac)),
+                Action::Count(reason) => dropped.push(reason),
+                Action::Unreachable(address) => unreachable.push(address),
+            }
+        }
     }
 
     fn wait(&mut self, now: Instant, address: IpAddr, mark: u8) {
         let mut packet = self.pool.take().unwrap();
         packet.append(1).unwrap()[0] = mark;
-        self.run(|cache, mut act| {
-            cache.wait(now, address, packet, &mut act);
+        self.run(|cache| {
+            cache.wait(now, address, packet, 1_500);
         });
     }
 
     fn learn(&mut self, now: Instant, address: IpAddr, mac: Mac, evidence: Evidence) {
-        self.run(|cache, mut act| cache.learn(now, address, mac, evidence, &mut act));
+        self.run(|cache| cache.learn(now, address, mac, evidence));
     }
 
     fn timeout(&mut self, now: Instant) {
-        self.run(|cache, mut act| cache.handle_timeout(now, &mut act));
+        self.run(|cache| cache.handle_timeout(now));
     }
 
     /// Lets time pass from timer to timer until `end`.

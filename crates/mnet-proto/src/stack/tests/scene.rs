@@ -71,10 +71,27 @@ impl Scene {
     }
 
     fn build(pool: Pool, change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config::new(Ipv4Cidr::new(HOST, 24).unwrap());
+        let mut config = Config::new(crate::Ipv4Cidr::new(HOST, 24).unwrap());
+        config.ipv6.enabled = false;
         change(&mut config);
-        let stack = Stack::new(&config, &Card, pool.clone(), [7; 32]).unwrap();
-        Self { stack, pool, now: Instant::from_nanos(1_000_000_000_000) }
+        let now = Instant::from_nanos(1_000_000_000_000);
+        let stack = Stack::new(&config, &Card, pool.clone(), now, [7; 32]).unwrap();
+        let mut scene = Self { stack, pool, now };
+        // Until its addresses are its own.
+        scene.drive(Duration::from_secs(20));
+        scene.sent();
+        while scene.stack.poll_event().is_some() {}
+        scene
+    }
+
+    /// Lets time pass from timer to timer.
+    pub(super) fn drive(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(next) = self.stack.poll_timeout().filter(|&next| next <= end) {
+            self.now = self.now.max(next);
+            self.stack.handle_timeout(self.now);
+        }
+        self.now = end;
     }
 
     /// One that knows its peer already.

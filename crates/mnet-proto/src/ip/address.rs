@@ -1,0 +1,127 @@
+//! The host's own addresses.
+
+use core::fmt;
+use core::net::IpAddr;
+
+use netdev::Instant;
+
+use super::IpCidr;
+use crate::autoconf::Claim;
+
+/// How a host came by an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Origin {
+    /// It was configured.
+    Static,
+    /// Every IPv6 host has one for its link alone (RFC 4862 §5.3).
+    LinkLocal,
+    /// A router told the prefix (RFC 4862 §5.5).
+    Router,
+    /// A DHCP server leased it (RFC 2131).
+    Dhcp,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Static => "static",
+            Self::LinkLocal => "link-local",
+            Self::Router => "by router advertisement",
+            Self::Dhcp => "by DHCP",
+        })
+    }
+}
+
+/// One of a host's addresses, and how it stands with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Address {
+    /// The address and the length of its prefix.
+    pub cidr: IpCidr,
+    /// How the host came by it.
+    pub origin: Origin,
+    /// Whether it is yet to be found out if somebody else has it: until then an IPv6 address is not
+    /// used (RFC 4862 §5.4), an IPv4 address is.
+    pub tentative: bool,
+    /// From then on it is not chosen for anything new (RFC 4862 §5.5.4).
+    pub preferred_until: Instant,
+    /// Until then the host has it.
+    pub valid_until: Instant,
+}
+
+/// An address of the host's, as the host keeps it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Own<C> {
+    pub(crate) cidr: C,
+    pub(crate) origin: Origin,
+    pub(crate) claim: Claim,
+    pub(crate) preferred_until: Instant,
+    pub(crate) valid_until: Instant,
+    /// How often it was found to be somebody else's (RFC 7217 §5, DAD_Counter).
+    pub(crate) conflicts: u8,
+}
+
+impl<C: Copy + Into<IpCidr>> Own<C> {
+    /// One that lasts for ever.
+    pub(crate) fn new(cidr: C, origin: Origin, claim: Claim) -> Self {
+        Self {
+            cidr,
+            origin,
+            claim,
+            preferred_until: Instant::FAR_FUTURE,
+            valid_until: Instant::FAR_FUTURE,
+            conflicts: 0,
+        }
+    }
+
+    /// What others may know of it.
+    pub(crate) fn describe(&self) -> Address {
+        Address {
+            cidr: self.cidr.into(),
+            origin: self.origin,
+            tentative: self.claim.is_tentative(),
+            preferred_until: self.preferred_until,
+            valid_until: self.valid_until,
+        }
+    }
+
+    /// When something about it changes by itself.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let until = Some(self.valid_until).filter(|&until| until < Instant::FAR_FUTURE);
+        super::earlier(self.claim.poll_timeout(), until)
+    }
+}
+
+/// A change of a host's addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AddressEvent {
+    /// The host uses this address from now on.
+    Added(Address),
+    /// The host has this address no longer.
+    Removed(Address),
+    /// Another host has this address: it is not used.
+    Conflict(Address),
+}
+
+impl AddressEvent {
+    /// Whose address it is about.
+    #[must_use]
+    pub fn address(&self) -> IpAddr {
+        let (Self::Added(address) | Self::Removed(address) | Self::Conflict(address)) = self;
+        address.cidr.address()
+    }
+}
+
+impl fmt::Display for AddressEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Added(Address { cidr, origin, .. }) => write!(f, "{cidr}, {origin}"),
+            Self::Removed(Address { cidr, .. }) => write!(f, "{cidr} is gone"),
+            Self::Conflict(Address { cidr, .. }) => {
+                write!(f, "{} is another host's: not used", cidr.address())
+            }
+        }
+    }
+}

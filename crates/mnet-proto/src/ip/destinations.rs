@@ -1,0 +1,234 @@
+//! What a host remembers of those it sends to: how to reach them, how much passes on the way (RFC
+//! 1191, RFC 8201), and what it has sent, so that errors about anything else are not believed (RFC
+//! 5927 §4.1).
+
+use core::net::IpAddr;
+use core::num::NonZeroUsize;
+use core::time::Duration;
+
+use lru::LruCache;
+use netdev::Instant;
+
+use super::Route;
+use crate::keyed::Keyed;
+
+/// How long a path's MTU is believed to be lower than the link's (RFC 1191 §6.3, RFC 8201 §4).
+const PATH_MTU: Duration = Duration::from_secs(600);
+
+/// How many of the last flows to a destination are remembered.
+const FLOWS: usize = 8;
+
+/// From which port to which a datagram went.
+pub(crate) type Flow = (u16, u16);
+
+/// Those that a host sends to, the least recently used of which is forgotten when there are too many.
+pub(crate) struct Destinations {
+    entries: LruCache<IpAddr, Destination, Keyed>,
+    // Changes when anything does on which routes depend.
+    generation: u32,
+}
+
+struct Destination {
+    route: Route,
+    generation: u32,
+    path_mtu: Option<PathMtu>,
+    /// The neighbour to which a router said to send (RFC 4861 §8).
+    redirect: Option<IpAddr>,
+    flows: [Flow; FLOWS],
+    newest: usize,
+}
+
+#[derive(Clone, Copy)]
+struct PathMtu {
+    mtu: u16,
+    until: Instant,
+}
+
+impl Destinations {
+    pub(crate) fn new(max: usize, keyed: Keyed) -> Self {
+        let max = NonZeroUsize::new(max).unwrap_or(NonZeroUsize::MIN);
+        Self { entries: LruCache::with_hasher(max, keyed), generation: 0 }
+    }
+
+    /// Forgets the routes: something on which they depend has changed.
+    pub(crate) fn invalidate(&mut self) {
+        self.generation = self.generation.wrapping_add(1);
+    }
+
+    /// The route to a destination, if it is remembered and goes from this source.
+    #[inline]
+    pub(crate) fn route(
+        &mut self,
+        now: Instant,
+        destination: IpAddr,
+        source: Option<IpAddr>,
+    ) -> Option<Route> {
+        let generation = self.generation;
+        let entry = self.entries.get(&destination)?;
+        let fresh = entry.generation == generation
+            && entry.path_mtu.is_none_or(|path| now < path.until)
+            && source.is_none_or(|source| source == entry.route.source);
+        fresh.then_some(entry.route)
+    }
+
+    /// The neighbour that a router has named for a destination.
+    pub(crate) fn redirect(&self, destination: IpAddr) -> Option<IpAddr> {
+        self.entries.peek(&destination)?.redirect
+    }
+
+    /// Remembers the route to a destination, with the path's MTU in it, and returns it so.
+    pub(crate) fn set_route(&mut self, now: Instant, mut route: Route) -> Route {
+        let generation = self.generation;
+        let entry = self.entries.get_or_insert_mut(route.destination, || Destination {
+            route,
+            generation,
+            path_mtu: None,
+            redirect: None,
+            flows: [(0, 0); FLOWS],
+            newest: 0,
+        });
+        entry.path_mtu = entry.path_mtu.filter(|path| now < path.until);
+        if let Some(path) = entry.path_mtu {
+            route.mtu = route.mtu.min(path.mtu);
+        }
+        entry.route = route;
+        entry.generation = generation;
+        route
+    }
+
+    /// Takes note of what is sent.
+    #[inline]
+    pub(crate) fn sent(&mut self, destination: IpAddr, flow: Flow) {
+        if let Some(entry) = self.entries.peek_mut(&destination)
+            && entry.flows[entry.newest] != flow
+            && !entry.flows.contains(&flow)
+        {
+            entry.newest = (entry.newest + 1) % FLOWS;
+            entry.flows[entry.newest] = flow;
+        }
+    }
+
+    /// Whether something like this was sent of late.
+    pub(crate) fn was_sent(&self, destination: IpAddr, flow: Flow) -> bool {
+        self.entries.peek(&destination).is_some_and(|entry| entry.flows.contains(&flow))
+    }
+
+    /// Lowers the MTU of the path to a destination; `true` if that was news.
+    pub(crate) fn lower_mtu(&mut self, now: Instant, destination: IpAddr, mtu: u16) -> bool {
+        let Some(entry) = self.entries.peek_mut(&destination) else { return false };
+        if mtu >= entry.route.mtu {
+            return false;
+        }
+        entry.path_mtu = Some(PathMtu { mtu, until: now + PATH_MTU });
+        entry.route.mtu = mtu;
+        true
+    }
+
+    /// Sends what goes to a destination by another neighbour from now on; `false` if nothing goes
+    /// there by `from`.
+    pub(crate) fn set_redirect(
+        &mut self,
+        destination: IpAddr,
+        from: IpAddr,
+        next_hop: IpAddr,
+    ) -> bool {
+        let generation = self.generation;
+        let Some(entry) = self.entries.peek_mut(&destination) else { return false };
+        if entry.route.next_hop != from || entry.generation != generation {
+            return false;
+        }
+        entry.redirect = Some(next_hop);
+        entry.route.next_hop = next_hop;
+        true
+    }
+
+    /// Sends nothing by this neighbour any more only because a router has said so.
+    pub(crate) fn remove_redirects(&mut self, next_hop: IpAddr) {
+        for (_, entry) in self.entries.iter_mut() {
+            if entry.redirect == Some(next_hop) {
+                entry.redirect = None;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Instant = Instant::from_nanos(1_000_000_000_000);
+
+    fn route(number: u32) -> Route {
+        let host = |number: u32| IpAddr::V4((0x0a00_0000 + number).into());
+        let (destination, source, next_hop) = (host(number), host(1), host(2));
+        Route { destination, source, next_hop, mtu: 1_500, header_len: 20 }
+    }
+
+    fn destinations(max: usize) -> Destinations {
+        Destinations::new(max, Keyed(1, 2))
+    }
+
+    #[test]
+    fn a_route_is_remembered_until_something_changes() {
+        let mut known = destinations(4);
+        let route = known.set_route(START, route(9));
+        assert_eq!(known.route(START, route.destination, None), Some(route));
+        assert_eq!(known.route(START, route.destination, Some(route.source)), Some(route));
+        assert_eq!(known.route(START, route.destination, Some(route.next_hop)), None);
+        known.invalidate();
+        assert_eq!(known.route(START, route.destination, None), None);
+    }
+
+    #[test]
+    fn a_path_narrows_and_widens_again_after_ten_minutes() {
+        let mut known = destinations(4);
+        let to = known.set_route(START, route(9)).destination;
+        assert!(!known.lower_mtu(START, to, 1_500));
+        assert!(known.lower_mtu(START, to, 1_000));
+        assert!(!known.lower_mtu(START, to, 1_001));
+        // What else changes does not widen it.
+        known.invalidate();
+        assert_eq!(known.set_route(START, route(9)).mtu, 1_000);
+        let later = START + PATH_MTU;
+        assert_eq!(known.route(later, to, None), None);
+        assert_eq!(known.set_route(later, route(9)).mtu, 1_500);
+    }
+
+    #[test]
+    fn only_what_was_sent_of_late_is_known() {
+        let mut known = destinations(4);
+        let to = known.set_route(START, route(9)).destination;
+        for port in 1..=20 {
+            known.sent(to, (7, port));
+        }
+        assert!(known.was_sent(to, (7, 20)) && known.was_sent(to, (7, 13)));
+        assert!(!known.was_sent(to, (7, 12)) && !known.was_sent(to, (8, 20)));
+        assert!(!known.was_sent(route(8).destination, (7, 20)));
+        assert!(!known.lower_mtu(START, route(8).destination, 1_000));
+    }
+
+    #[test]
+    fn of_too_many_the_least_recently_used_is_forgotten() {
+        let mut known = destinations(1_024);
+        let used = known.set_route(START, route(0)).destination;
+        for number in 1..10_000 {
+            known.set_route(START, route(number));
+            assert!(known.route(START, used, None).is_some());
+        }
+        assert_eq!(known.entries.len(), 1_024);
+        assert!(known.route(START, route(8_000).destination, None).is_none());
+    }
+
+    #[test]
+    fn a_redirect_holds_for_what_goes_by_who_sent_it() {
+        let mut known = destinations(4);
+        let old = known.set_route(START, route(9));
+        let [other, better] = [50, 60].map(|number| route(number).destination);
+        assert!(!known.set_redirect(old.destination, other, better));
+        assert!(known.set_redirect(old.destination, old.next_hop, better));
+        assert_eq!(known.route(START, old.destination, None).unwrap().next_hop, better);
+        assert_eq!(known.redirect(old.destination), Some(better));
+        known.remove_redirects(better);
+        assert_eq!(known.redirect(old.destination), None);
+    }
+}

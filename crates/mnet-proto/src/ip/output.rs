@@ -1,0 +1,270 @@
+//! How a datagram leaves: its header, the neighbour it goes to, and, if it is too long, the pieces
+//! that it goes in (RFC 791 §2.3, RFC 8200 §4.5).
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use netdev::{Instant, Mac, Packet};
+use rand_core::Rng;
+use zerocopy::{FromBytes, IntoBytes};
+
+use super::{Ip, Received, Route, SendError, SendOptions, Unreachable, fragment, selection};
+use crate::multicast::Report;
+use crate::neighbor::{Action, Lookup, arp, ndp};
+use crate::stats::Drop;
+use crate::wire::{ethernet, icmpv6, ipv4, ipv6};
+
+/// The traffic class of what is said of groups: Internetwork Control (RFC 3376 §4).
+const GROUP_CONTROL: u8 = 0xc0;
+
+impl Ip {
+    /// Sends a packet's window as the payload of a datagram.
+    #[inline]
+    pub(crate) fn send(
+        &mut self,
+        now: Instant,
+        route: &Route,
+        protocol: u8,
+        options: &SendOptions,
+        mut packet: Packet,
+    ) -> Result<(), SendError> {
+        let fits = packet.len() + usize::from(route.header_len) <= route.mtu.into();
+        if !fits && options.dont_fragment {
+            return Err(SendError::PacketTooBig { mtu: route.mtu });
+        }
+        if !self.emit(route, protocol, options, fits, &mut packet) {
+            self.count(Drop::NoPacket);
+            return Err(SendError::NoBuffer);
+        }
+        if let Some(mac) = self.group_mac(route.next_hop) {
+            return self.transmit(packet, mac, route.mtu);
+        }
+        match self.neighbors.lookup(now, route.next_hop) {
+            Lookup::Found(mac) => self.transmit(packet, mac, route.mtu),
+            Lookup::Unresolved => {
+                let waits = self.neighbors.wait(now, route.next_hop, packet, route.mtu);
+                self.perform(now);
+                if waits { Ok(()) } else { Err(SendError::NoBuffer) }
+            }
+            Lookup::Failed => {
+                self.count(Drop::NeighborUnreachable);
+                Err(SendError::DestinationUnreachable(Unreachable::Host))
+            }
+        }
+    }
+
+    /// Writes the header in front of what is to be sent.
+    #[inline]
+    fn emit(
+        &mut self,
+        route: &Route,
+        protocol: u8,
+        options: &SendOptions,
+        fits: bool,
+        packet: &mut Packet,
+    ) -> bool {
+        let &SendOptions { hop_limit, traffic_class, router_alert, .. } = options;
+        match (route.source, route.destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                let usual = if destination.is_multicast() { 1 } else { self.v4.hop_limit };
+                let fields = ipv4::Fields {
+                    source,
+                    destination,
+                    protocol,
+                    hop_limit: hop_limit.unwrap_or(usual),
+                    traffic_class,
+                    // Of a datagram that nobody may fragment it means nothing (RFC 6864 §4.1).
+                    identification: if fits { 0 } else { self.random.next_u32() as u16 },
+                    dont_fragment: fits,
+                    router_alert,
+                };
+                ipv4::Header::emit(packet, &fields, !self.link.checksums.fills_ipv4)
+            }
+            (IpAddr::V6(source), IpAddr::V6(destination)) => {
+                let mut next_header = protocol;
+                if router_alert {
+                    let option = ipv6::ROUTER_ALERT_HOP_BY_HOP(protocol);
+                    let Some(bytes) = packet.prepend(option.len()) else { return false };
+                    bytes.copy_from_slice(&option);
+                    next_header = ipv6::HOP_BY_HOP;
+                }
+                let usual = if destination.is_multicast() { 1 } else { self.v6.hop_limit };
+                let fields = ipv6::Fields {
+                    source,
+                    destination,
+                    next_header,
+                    hop_limit: hop_limit.unwrap_or(usual),
+                    traffic_class,
+                    flow_label: 0,
+                };
+                ipv6::Header::emit(packet, &fields)
+            }
+            _ => false,
+        }
+    }
+
+    /// The Ethernet address of everybody, or of a group; `None` of a host's.
+    #[inline]
+    fn group_mac(&self, address: IpAddr) -> Option<Mac> {
+        match address {
+            IpAddr::V4(group) if group.is_multicast() => Some(ipv4::multicast_mac(group)),
+            IpAddr::V4(address) => self.v4.is_broadcast(address).then_some(Mac::BROADCAST),
+            IpAddr::V6(group) => group.is_multicast().then(|| ipv6::multicast_mac(group)),
+        }
+    }
+
+    /// Hands a datagram to the link, in pieces of at most `mtu` bytes.
+    #[inline]
+    fn transmit(&mut self, packet: Packet, mac: Mac, mtu: u16) -> Result<(), SendError> {
+        let version_6 = packet.bytes().first().is_some_and(|first| first >> 4 == 6);
+        let ethertype = if version_6 { ethernet::IPV6 } else { ethernet::IPV4 };
+        if packet.len() <= mtu.into() {
+            self.link.send(packet, mac, ethertype, &mut self.stats);
+            return Ok(());
+        }
+        let sent = if version_6 {
+            self.send_fragments_v6(&packet, mac, mtu)
+        } else {
+            self.send_fragments_v4(&packet, mac, mtu)
+        };
+        if sent.is_none() {
+            self.count(Drop::NoPacket);
+            return Err(SendError::NoBuffer);
+        }
+        self.stats.datagrams_fragmented += 1;
+        Ok(())
+    }
+
+    fn send_fragments_v4(&mut self, datagram: &Packet, mac: Mac, mtu: u16) -> Option<()> {
+        let header = ipv4::Header::parse(datagram.bytes()).ok()?;
+        let payload = datagram.bytes().get(header.header_len()..)?;
+        let checksum = !self.link.checksums.fills_ipv4;
+        let identification = header.identification.get();
+        let pieces = self.pieces(payload, usize::from(mtu) - ipv4::HEADER_LEN)?;
+        for (offset, bytes, more) in pieces {
+            let mut piece = self.link.pool.take()?;
+            piece.append(bytes.len())?.copy_from_slice(bytes);
+            let whole = ipv4::Header::emit_fragment(
+                &mut piece,
+                header,
+                identification,
+                offset,
+                more,
+                checksum,
+            );
+            whole.then_some(())?;
+            self.link.send(piece, mac, ethernet::IPV4, &mut self.stats);
+        }
+        Some(())
+    }
+
+    fn send_fragments_v6(&mut self, datagram: &Packet, mac: Mac, mtu: u16) -> Option<()> {
+        let (header, payload) = ipv6::Header::ref_from_prefix(datagram.bytes()).ok()?;
+        let fields = ipv6::Fields {
+            source: header.source(),
+            destination: header.destination(),
+            next_header: ipv6::FRAGMENT,
+            hop_limit: header.hop_limit,
+            traffic_class: header.traffic_class(),
+            flow_label: header.flow_label(),
+        };
+        let identification = self.random.next_u32();
+        let room = usize::from(mtu) - ipv6::HEADER_LEN - ipv6::FRAGMENT_LEN;
+        for (offset, bytes, more) in self.pieces(payload, room)? {
+            let mut piece = self.link.pool.take()?;
+            piece.append(bytes.len())?.copy_from_slice(bytes);
+            let fragment = ipv6::Fragment::new(header.next_header, offset, more, identification);
+            fragment.write_to(piece.prepend(ipv6::FRAGMENT_LEN)?).ok()?;
+            ipv6::Header::emit(&mut piece, &fields).then_some(())?;
+            self.link.send(piece, mac, ethernet::IPV6, &mut self.stats);
+        }
+        Some(())
+    }
+
+    /// A payload in pieces for which `room` bytes are left: offset, bytes, whether there are more.
+    /// `None` if there are not packets enough for all of them.
+    fn pieces<'a>(
+        &self,
+        payload: &'a [u8],
+        room: usize,
+    ) -> Option<impl Iterator<Item = (usize, &'a [u8], bool)> + use<'a>> {
+        let cuts = || fragment::cuts(payload.len(), room);
+        let count = cuts().count();
+        if count == 0 || count > self.link.pool.available() {
+            return None;
+        }
+        Some(cuts().map(|(offset, len, more)| (offset, &payload[offset..offset + len], more)))
+    }
+
+    /// Does what the neighbour cache asks for.
+    pub(crate) fn perform(&mut self, now: Instant) {
+        while let Some(action) = self.neighbors.poll_action() {
+            match action {
+                Action::Solicit(IpAddr::V4(address), mac) => arp::request(self, address, mac),
+                Action::Solicit(IpAddr::V6(address), mac) => ndp::solicit(self, now, address, mac),
+                Action::Send(packet, mac, mtu) => drop(self.transmit(packet, mac, mtu)),
+                Action::Count(reason) => self.count(reason),
+                Action::Unreachable(neighbor) => {
+                    self.routes.failed(neighbor);
+                    self.destinations.remove_redirects(neighbor);
+                    self.destinations.invalidate();
+                }
+            }
+        }
+    }
+
+    /// Takes an IGMP message that has come: the packet's window is what IP carried.
+    pub(crate) fn receive_igmp(&mut self, now: Instant, received: &Received) {
+        let Received { metadata, packet, .. } = received;
+        let (IpAddr::V4(source), IpAddr::V4(to)) = (metadata.source, metadata.destination) else {
+            return;
+        };
+        if let Err(ignored) = self.multicast.handle_igmp(now, source, to, packet.bytes()) {
+            self.count(ignored.into());
+        }
+    }
+
+    /// Tells the link's routers what groups the host is in.
+    pub(crate) fn report_groups(&mut self, now: Instant) {
+        let header_len = ipv6::HEADER_LEN + ipv6::ROUTER_ALERT_HOP_BY_HOP(0).len();
+        let max = usize::from(self.link.mtu.min(self.v6.mtu)).saturating_sub(header_len);
+        while let Some(report) = self.multicast.poll_transmit(now, max) {
+            match self.send_report(now, report) {
+                Some(()) => self.stats.group_reports += 1,
+                None => self.count(Drop::NoPacket),
+            }
+        }
+    }
+
+    fn send_report(&mut self, now: Instant, report: Report) -> Option<()> {
+        let mut packet = self.link.pool.take()?;
+        let message = report.message.as_slice();
+        let destination = report.destination;
+        let (source, protocol, header_len) = match destination {
+            IpAddr::V4(group) => {
+                packet.append(message.len())?.copy_from_slice(message);
+                // Who has no address yet says so all the same (RFC 3376 §4.2.13).
+                let source = selection::source_v4(self, group, group);
+                let source = source.unwrap_or(Ipv4Addr::UNSPECIFIED);
+                (IpAddr::V4(source), ipv4::IGMP, ipv4::HEADER_LEN)
+            }
+            IpAddr::V6(group) => {
+                // RFC 3590 §4: from the address for the link, or from none before there is one.
+                let source = self.v6.link_local().unwrap_or(Ipv6Addr::UNSPECIFIED);
+                let (&[kind, code, _, _, a, b, c, d], body) = message.split_first_chunk()?;
+                packet.append(body.len())?.copy_from_slice(body);
+                let rest = [a, b, c, d];
+                icmpv6::Header::emit(&mut packet, kind, code, rest, source, group).then_some(())?;
+                (IpAddr::V6(source), ipv6::ICMP, ipv6::HEADER_LEN)
+            }
+        };
+        let (next_hop, mtu, header_len) = (destination, self.link.mtu, header_len as u16);
+        let route = Route { destination, source, next_hop, mtu, header_len };
+        let options = SendOptions {
+            hop_limit: Some(1),
+            traffic_class: GROUP_CONTROL,
+            router_alert: true,
+            ..SendOptions::default()
+        };
+        self.send(now, &route, protocol, &options, packet).ok()
+    }
+}

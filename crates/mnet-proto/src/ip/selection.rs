@@ -1,0 +1,121 @@
+//! Which way to a destination, and from which of the host's addresses (RFC 1122 §3.3.4.3, RFC 6724
+//! §5).
+
+use core::cmp::Reverse;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use netdev::Instant;
+
+use super::address::Own;
+use super::cidr::{is_unicast, is_unicast_v6};
+use super::{Cast, Ip, Ipv4Cidr, Ipv6Cidr, Network, Route, SendError};
+use crate::wire::{ipv4, ipv6};
+
+/// The policy of RFC 6724 §2.1: a prefix, how long it is, and its label.
+const LABELS: [(u128, u8, u8); 9] = [
+    (1, 128, 0),
+    (0x0000_ffff << 32, 96, 4),
+    (0x2001 << 112, 32, 5),
+    (0, 96, 3),
+    (0x2002 << 112, 16, 2),
+    (0x3ffe << 112, 16, 12),
+    (0xfec0 << 112, 10, 11),
+    (0xfc00 << 112, 7, 13),
+    (0, 0, 1),
+];
+
+/// Finds the way to a destination, and remembers it.
+pub(super) fn route(
+    ip: &mut Ip,
+    now: Instant,
+    destination: IpAddr,
+    source: Option<IpAddr>,
+) -> Result<Route, SendError> {
+    if source.is_some_and(|source| !ip.is_local(source)) {
+        return Err(SendError::SourceNotLocal);
+    }
+    let group = ip.cast(destination) != Cast::Unicast;
+    let next_hop = if group { Some(destination) } else { next_hop(ip, destination) };
+    let next_hop = next_hop.ok_or(SendError::RouteNotFound)?;
+    let (own, mtu, header_len) = match (destination, next_hop) {
+        (IpAddr::V4(to), IpAddr::V4(next_hop)) => {
+            let source = source_v4(ip, to, next_hop).map(IpAddr::V4);
+            (source, ip.v4.mtu, ipv4::HEADER_LEN)
+        }
+        (IpAddr::V6(to), IpAddr::V6(_)) => {
+            (source_v6(ip, now, to).map(IpAddr::V6), ip.v6.mtu, ipv6::HEADER_LEN)
+        }
+        _ => return Err(SendError::RouteNotFound),
+    };
+    let source = source.or(own).ok_or(SendError::RouteNotFound)?;
+    if source.is_ipv4() != destination.is_ipv4() {
+        return Err(SendError::RouteNotFound);
+    }
+    let route = Route { destination, source, next_hop, mtu, header_len: header_len as u16 };
+    Ok(if group { route } else { ip.destinations.set_route(now, route) })
+}
+
+/// The neighbour that takes on what goes to a host.
+fn next_hop(ip: &Ip, destination: IpAddr) -> Option<IpAddr> {
+    let host = match destination {
+        IpAddr::V4(address) => ip.v4.is_other_host(address),
+        IpAddr::V6(address) => is_unicast_v6(address) && !ip.v6.has(address),
+    };
+    if !host {
+        return None;
+    }
+    let redirect = ip.destinations.redirect(destination);
+    redirect.or_else(|| {
+        let is_reachable = |gateway| ip.neighbors.is_probably_reachable(gateway);
+        Some(ip.routes.lookup(destination, is_reachable)?.gateway.unwrap_or(destination))
+    })
+}
+
+/// The IPv4 address to send from: one on the link of the destination's, or of the router's.
+pub(super) fn source_v4(ip: &Ip, destination: Ipv4Addr, next_hop: Ipv4Addr) -> Option<Ipv4Addr> {
+    let rank = |own: &&Own<Ipv4Cidr>| {
+        let near = |address| own.cidr.contains(address).then_some(own.cidr.prefix_len());
+        (near(destination), near(next_hop))
+    };
+    best(ip.v4.addresses.iter().filter(|own| !own.claim.is_refused()), rank)
+        .map(|own| own.cidr.address())
+        .filter(|&own| is_unicast(own))
+}
+
+/// The IPv6 address to send from, by the rules of RFC 6724 §5 that tell a host's addresses on one
+/// link apart: 1, 2, 3, 6 and 8.
+pub(super) fn source_v6(ip: &Ip, now: Instant, destination: Ipv6Addr) -> Option<Ipv6Addr> {
+    let scope = ipv6::scope(destination);
+    let rank = |own: &&Own<Ipv6Cidr>| {
+        let address = own.cidr.address();
+        let own_scope = ipv6::scope(address);
+        // Of two that reach far enough the nearer one, else the one that reaches farthest.
+        let reach =
+            if own_scope >= scope { (true, u8::MAX - own_scope) } else { (false, own_scope) };
+        (
+            address == destination,
+            reach,
+            own.preferred_until > now,
+            label(address) == label(destination),
+            common_prefix(address, destination).min(own.cidr.prefix_len()),
+        )
+    };
+    best(ip.v6.addresses.iter().filter(|own| own.is_usable()), rank).map(|own| own.cidr.address())
+}
+
+/// The first of those that rank highest.
+fn best<T, R: Ord>(all: impl Iterator<Item = T>, rank: impl Fn(&T) -> R) -> Option<T> {
+    all.enumerate().max_by_key(|(at, item)| (rank(item), Reverse(*at))).map(|(_, item)| item)
+}
+
+fn label(address: Ipv6Addr) -> u8 {
+    let of = |&&(prefix, len, _): &&(u128, u8, u8)| {
+        Ipv6Cidr::new(Ipv6Addr::from_bits(prefix), len).is_some_and(|cidr| cidr.contains(address))
+    };
+    let longest = LABELS.iter().filter(of).max_by_key(|(_, len, _)| *len);
+    longest.map_or(1, |&(_, _, label)| label)
+}
+
+fn common_prefix(a: Ipv6Addr, b: Ipv6Addr) -> u8 {
+    (a.to_bits() ^ b.to_bits()).leading_zeros() as u8
+}

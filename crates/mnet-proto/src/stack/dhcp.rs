@@ -1,0 +1,125 @@
+//! How a stack and its DHCP client work together (RFC 2131): what the client says goes out, what
+//! it is told comes in, and what it is leased is used.
+
+use super::*;
+use crate::autoconf::dhcpv4::{Destination, Event as Dhcp, Transmit};
+use crate::ip::{Metadata, Network, to_everybody};
+use crate::wire::udp;
+
+impl Stack {
+    /// Begins to look for a server.
+    pub(super) fn start_dhcp(&mut self, now: Instant) {
+        if let Some(client) = &mut self.dhcp {
+            client.start(now);
+            self.ip.v4.configuring = true;
+        }
+        self.drive_dhcp(now);
+    }
+
+    /// Whether a UDP datagram is one for the client.
+    #[inline]
+    pub(super) fn is_for_dhcp(&self, metadata: &Metadata, packet: &Packet) -> bool {
+        self.dhcp.is_some()
+            && metadata.source.is_ipv4()
+            && metadata.cast != Cast::Multicast
+            && udp::ports(packet.bytes()) == Some((dhcpv4::SERVER_PORT, dhcpv4::CLIENT_PORT))
+    }
+
+    /// Takes a datagram for the client: the packet's window is what IP carried.
+    pub(super) fn receive_dhcp(&mut self, now: Instant, metadata: &Metadata, packet: &Packet) {
+        let Some(client) = &mut self.dhcp else { return };
+        let (_, length) = match crate::udp::check(metadata, packet.bytes()) {
+            Ok(checked) => checked,
+            Err(reason) => return self.ip.count(reason),
+        };
+        let payload = packet.bytes().get(udp::HEADER_LEN..udp::HEADER_LEN + length);
+        match client.handle_message(now, payload.unwrap_or_default()) {
+            Ok(()) => self.ip.stats.dhcp_received += 1,
+            Err(_) => self.ip.count(Drop::DhcpIgnored),
+        }
+        self.settle_dhcp(now);
+    }
+
+    /// Does what time asks of the client.
+    pub(super) fn drive_dhcp(&mut self, now: Instant) {
+        if let Some(client) = &mut self.dhcp {
+            client.handle_timeout(now);
+            self.settle_dhcp(now);
+        }
+    }
+
+    /// Does what the client asks for.
+    pub(super) fn settle_dhcp(&mut self, now: Instant) {
+        let Some(client) = &mut self.dhcp else { return };
+        if core::mem::take(&mut self.ip.v4.declined) {
+            client.decline(now);
+        }
+        let transmit = client.poll_transmit();
+        let event = client.poll_event();
+        if let Some(transmit) = transmit {
+            self.send_dhcp(now, &transmit);
+        }
+        match event {
+            Some(Dhcp::Bound(lease)) => self.take_lease(now, &lease),
+            Some(Dhcp::Lost) => self.drop_lease(),
+            None => {}
+        }
+    }
+
+    /// Uses what was leased, instead of what was before.
+    fn take_lease(&mut self, now: Instant, lease: &Lease) {
+        let own = self.ip.v4.addresses.iter();
+        let same = |own: &crate::ip::address::Own<_>| {
+            own.origin == Origin::Dhcp && own.cidr == lease.address
+        };
+        if !{ own }.any(same) {
+            self.drop_lease();
+            ipv4::add_address(&mut self.ip, now, lease.address, Origin::Dhcp);
+        }
+        self.ip.v4.configuring = false;
+        self.ip.v4.mtu = lease.mtu.unwrap_or(self.ip.link.mtu).min(self.ip.link.mtu);
+        self.ip.routes.remove(|route| {
+            route.source == routes::Source::Dhcp && route.prefix != lease.address.network().into()
+        });
+        for &(prefix, gateway) in &lease.routes {
+            ipv4::add_route(&mut self.ip, prefix, gateway, routes::Source::Dhcp);
+        }
+        self.ip.act(now);
+    }
+
+    /// Uses what was leased no longer.
+    fn drop_lease(&mut self) {
+        self.ip.v4.configuring = true;
+        let mut own = self.ip.v4.addresses.iter();
+        let leased = own.find(|own| own.origin == Origin::Dhcp).map(|own| own.cidr.address());
+        if let Some(address) = leased {
+            ipv4::remove_address(&mut self.ip, address);
+            self.ip.routes.remove(|route| route.source == routes::Source::Dhcp);
+        }
+    }
+
+    fn send_dhcp(&mut self, now: Instant, transmit: &Transmit) {
+        if self.try_send_dhcp(now, transmit).is_some() {
+            self.ip.stats.dhcp_sent += 1;
+        } else {
+            // The client says it again.
+            self.ip.count(Drop::NoPacket);
+        }
+    }
+
+    fn try_send_dhcp(&mut self, now: Instant, transmit: &Transmit) -> Option<()> {
+        let Transmit { to, source, ref message } = *transmit;
+        let route = match to {
+            Destination::Broadcast => to_everybody(source, self.ip.link.mtu),
+            Destination::Server(server) => {
+                self.ip.route(now, server.into(), Some(source.into())).ok()?
+            }
+        };
+        let mut packet = self.ip.link.pool.take()?;
+        packet.append(message.len())?.copy_from_slice(message);
+        let pseudo = |length| crate::udp::pseudo_header(route.source, route.destination, length);
+        let ports = (dhcpv4::CLIENT_PORT, dhcpv4::SERVER_PORT);
+        udp::Header::emit(&mut packet, ports.0, ports.1, Some(pseudo)).then_some(())?;
+        self.ip.send_udp(now, &route, ports, &SendOptions::default(), packet).ok()
+    }
+}
