@@ -41,9 +41,13 @@ fn a_mask_makes_a_prefix_or_there_is_no_lease() {
 
 #[test]
 fn without_a_mask_the_address_tells_its_class() {
-    for (address, prefix_len) in
-        [([10, 0, 0, 5], 8), ([172, 16, 0, 5], 16), ([192, 168, 0, 5], 24), ([223, 0, 0, 5], 24)]
-    {
+    for (address, prefix_len) in [
+        ([126, 0, 0, 5], 8),
+        ([128, 0, 0, 5], 16),
+        ([191, 0, 0, 5], 16),
+        ([192, 0, 0, 5], 24),
+        ([223, 0, 0, 5], 24),
+    ] {
         let lease = lease(|ack| (ack.yiaddr, ack.subnet_mask) = (address.into(), None)).unwrap();
         assert_eq!(lease.address, Ipv4Cidr::new(address.into(), prefix_len).unwrap());
     }
