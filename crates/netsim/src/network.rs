@@ -1,0 +1,422 @@
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::hash::{DefaultHasher, Hasher};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use mnet_proto::wire::ethernet::Header;
+use mnet_proto::{Config, ConfigError, Datagram, Event, Local, SendError, SocketId, Stack};
+use netdev::{Instant, Mac};
+
+use crate::fault::Chance;
+use crate::link::{Line, Link, LinkStats, Wire};
+use crate::pcap;
+
+mod card;
+
+use self::card::Card;
+
+/// Hosts and links in memory, and the time there.
+///
+/// Time stands still but for [`Network::step`] and what is made of it: it goes from one event, a
+/// frame that arrives or a timeout, to the next. Everything that chance decides follows from the
+/// seed: the same calls on a network of the same seed have the same effects at the same times.
+pub struct Network {
+    now: Instant,
+    chance: Chance,
+    links: Vec<Segment>,
+    plugs: Vec<Plug>,
+    hosts: Vec<Host>,
+    arrivals: BinaryHeap<Reverse<Arrival>>,
+    // How many frames have been sent: of those that arrive at the same time, the first goes first.
+    sent: u64,
+    trace: DefaultHasher,
+    // Timeouts in a row at the same time, without a frame between them.
+    restless: u32,
+}
+
+/// A link of a [`Network`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(usize);
+
+/// A host of a [`Network`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostId(usize);
+
+type Capture = pcap::Writer<Box<dyn Write>>;
+
+struct Segment {
+    wire: Wire,
+    plugs: Vec<usize>,
+    capture: Option<Capture>,
+}
+
+/// Where a host is plugged to a link.
+struct Plug {
+    mac: Mac,
+    link: usize,
+    owner: Owner,
+    up: bool,
+    line: Line,
+    capture: Option<Capture>,
+}
+
+#[derive(Clone, Copy)]
+enum Owner {
+    Host(usize),
+}
+
+struct Host {
+    stack: Stack,
+    plug: usize,
+}
+
+/// A frame that is under way.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Arrival {
+    at: Instant,
+    order: u64,
+    plug: usize,
+    frame: Vec<u8>,
+}
+
+/// Timeouts in a row at the same time after which a host is taken to be in a loop.
+const MAX_RESTLESS: u32 = 10_000;
+
+impl Network {
+    /// A network without anything in it, at the beginning of time.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            now: Instant::ZERO,
+            chance: Chance::new(seed),
+            links: Vec::new(),
+            plugs: Vec::new(),
+            hosts: Vec::new(),
+            arrivals: BinaryHeap::new(),
+            sent: 0,
+            trace: DefaultHasher::new(),
+            restless: 0,
+        }
+    }
+
+    /// Adds a link.
+    pub fn link(&mut self, link: Link) -> LinkId {
+        let wire = Wire::new(link, self.chance.fork());
+        self.links.push(Segment { wire, plugs: Vec::new(), capture: None });
+        LinkId(self.links.len() - 1)
+    }
+
+    /// Adds a host, plugged to `link`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if there can be no such host on it.
+    pub fn host(&mut self, link: LinkId, config: &Config) -> Result<HostId, ConfigError> {
+        let card = Card { mac: self.next_mac(), mtu: self.links[link.0].wire.link.mtu };
+        let pool = config.pool(card.mtu)?;
+        let stack = Stack::new(config, &card, pool, self.chance.seed())?;
+        let plug = self.plug(link, card.mac, Owner::Host(self.hosts.len()));
+        self.hosts.push(Host { stack, plug });
+        Ok(HostId(self.hosts.len() - 1))
+    }
+
+    fn next_mac(&self) -> Mac {
+        let [.., a, b] = (self.plugs.len() as u64 + 1).to_be_bytes();
+        Mac([2, 0, 0, 0, a, b])
+    }
+
+    fn plug(&mut self, link: LinkId, mac: Mac, owner: Owner) -> usize {
+        let line = Line::default();
+        self.plugs.push(Plug { mac, link: link.0, owner, up: true, line, capture: None });
+        let plug = self.plugs.len() - 1;
+        self.links[link.0].plugs.push(plug);
+        plug
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// A number that follows from every frame that has arrived so far, where and when: two runs in
+    /// which it is the same have been the same.
+    #[must_use]
+    pub fn trace_hash(&self) -> u64 {
+        self.trace.finish()
+    }
+
+    /// What a link is like, to be changed: frames that are sent from now on find it so.
+    #[must_use]
+    pub fn link_mut(&mut self, link: LinkId) -> &mut Link {
+        &mut self.links[link.0].wire.link
+    }
+
+    /// A link's counters.
+    #[must_use]
+    pub fn link_stats(&self, link: LinkId) -> LinkStats {
+        self.links[link.0].wire.stats
+    }
+
+    /// A host's stack.
+    #[must_use]
+    pub fn stack(&self, host: HostId) -> &Stack {
+        &self.hosts[host.0].stack
+    }
+
+    /// A host's stack, to do with it what is not offered here. What it sends goes out with the next
+    /// step.
+    #[must_use]
+    pub fn stack_mut(&mut self, host: HostId) -> &mut Stack {
+        &mut self.hosts[host.0].stack
+    }
+
+    /// The address of a host's card.
+    #[must_use]
+    pub fn mac(&self, host: HostId) -> Mac {
+        self.plugs[self.hosts[host.0].plug].mac
+    }
+
+    /// Plugs a host in again, or out: what it sends, and what is under way to it, is lost.
+    pub fn set_up(&mut self, host: HostId, up: bool) {
+        self.plugs[self.hosts[host.0].plug].up = up;
+    }
+
+    /// Writes all that is put on a link to a capture, whether it arrives or not.
+    ///
+    /// # Errors
+    /// What `out` says.
+    pub fn capture_link(&mut self, link: LinkId, out: impl Write + 'static) -> io::Result<()> {
+        self.links[link.0].capture = Some(start(out)?);
+        Ok(())
+    }
+
+    /// Writes all that a host sends and receives to a capture.
+    ///
+    /// # Errors
+    /// What `out` says.
+    pub fn capture_host(&mut self, host: HostId, out: impl Write + 'static) -> io::Result<()> {
+        let plug = &mut self.plugs[self.hosts[host.0].plug];
+        plug.capture = Some(start(out)?);
+        Ok(())
+    }
+
+    /// Ends all captures.
+    ///
+    /// # Errors
+    /// If one of them is not whole.
+    pub fn finish_captures(&mut self) -> io::Result<()> {
+        let links = self.links.iter_mut().map(|link| link.capture.take());
+        let plugs = self.plugs.iter_mut().map(|plug| plug.capture.take());
+        let ended = links.chain(plugs).flatten().map(|mut capture| capture.finish());
+        ended.fold(Ok(()), io::Result::and)
+    }
+
+    /// Makes a socket on a host, as [`Stack::udp_bind`] does.
+    ///
+    /// # Errors
+    /// [`mnet_proto::BindError`], which says why not.
+    pub fn bind(
+        &mut self,
+        host: HostId,
+        local: impl Into<Local>,
+    ) -> Result<SocketId, mnet_proto::BindError> {
+        self.stack_mut(host).udp_bind(local)
+    }
+
+    /// Sends a datagram from a host, as [`Stack::udp_send`] does.
+    ///
+    /// # Errors
+    /// [`SendError`] if it is known that it will not arrive.
+    pub fn send(
+        &mut self,
+        host: HostId,
+        local: impl Into<Local>,
+        remote: impl Into<SocketAddr>,
+        payload: &[u8],
+    ) -> Result<(), SendError> {
+        let Host { stack, .. } = &mut self.hosts[host.0];
+        let mut packet = stack.pool().take().ok_or(SendError::NoBuffer)?;
+        let mtu = stack.mtu();
+        let room = packet.append(payload.len()).ok_or(SendError::PacketTooBig { mtu })?;
+        room.copy_from_slice(payload);
+        let sent = stack.udp_send(self.now, local.into(), remote.into(), packet);
+        self.flush_host(host.0);
+        sent
+    }
+
+    /// Takes the oldest datagram that a socket of a host has received.
+    pub fn receive(&mut self, host: HostId, socket: SocketId) -> Option<Datagram> {
+        self.stack_mut(host).udp_mut().receive(socket)
+    }
+
+    /// What has happened to a host, one thing at a time, as [`Stack::poll_event`] says.
+    pub fn poll_event(&mut self, host: HostId) -> Option<Event> {
+        self.stack_mut(host).poll_event()
+    }
+
+    /// Puts a frame on a link that none of the hosts has sent.
+    pub fn inject(&mut self, link: LinkId, frame: &[u8]) {
+        let mut line = Line::default();
+        self.put(link.0, None, &mut line, frame);
+    }
+
+    /// Goes on to the next event; `false` if there will be none.
+    pub fn step(&mut self) -> bool {
+        self.step_until(Instant::FAR_FUTURE)
+    }
+
+    /// Goes on to the next event, if that is not after `end`.
+    fn step_until(&mut self, end: Instant) -> bool {
+        self.flush();
+        let arrival = self.arrivals.peek().map(|Reverse(arrival)| arrival.at);
+        let timeout = self.hosts.iter().filter_map(|host| host.stack.poll_timeout()).min();
+        let Some(next) = arrival.into_iter().chain(timeout).min().filter(|&at| at <= end) else {
+            return false;
+        };
+        let stays = next <= self.now;
+        self.now = self.now.max(next);
+        if arrival.is_some_and(|at| at <= self.now) {
+            self.restless = 0;
+            if let Some(Reverse(arrival)) = self.arrivals.pop() {
+                self.arrive(arrival);
+            }
+        } else {
+            self.restless = if stays { self.restless + 1 } else { 0 };
+            assert!(self.restless < MAX_RESTLESS, "a timeout at {next} is never done with");
+            self.time_out();
+        }
+        self.flush();
+        true
+    }
+
+    /// Goes on until `end`, and stays there.
+    pub fn run_until(&mut self, end: Instant) {
+        while self.step_until(end) {}
+        self.now = self.now.max(end);
+    }
+
+    /// Goes on for so long.
+    pub fn run_for(&mut self, duration: Duration) {
+        self.run_until(self.now + duration);
+    }
+
+    /// Goes on from event to event while `condition` says so, and for `limit` at most. Returns
+    /// whether it was the condition that ended it.
+    pub fn run_while(
+        &mut self,
+        limit: Duration,
+        mut condition: impl FnMut(&mut Self) -> bool,
+    ) -> bool {
+        let end = self.now + limit;
+        while condition(self) {
+            if !self.step_until(end) {
+                self.now = self.now.max(end);
+                return !condition(self);
+            }
+        }
+        true
+    }
+
+    /// Goes on until nothing is under way, and no host has anything left to send, for `limit` at
+    /// most. Returns whether that is so.
+    pub fn run_until_idle(&mut self, limit: Duration) -> bool {
+        self.run_while(limit, |network| {
+            network.flush();
+            let is_flushed = |host: &Host| host.stack.is_flushed();
+            !network.arrivals.is_empty() || !network.hosts.iter().all(is_flushed)
+        })
+    }
+
+    fn time_out(&mut self) {
+        let now = self.now;
+        for host in &mut self.hosts {
+            if host.stack.poll_timeout().is_some_and(|at| at <= now) {
+                host.stack.handle_timeout(now);
+            }
+        }
+    }
+
+    /// Puts on the links what the hosts have to send.
+    fn flush(&mut self) {
+        (0..self.hosts.len()).for_each(|host| self.flush_host(host));
+    }
+
+    fn flush_host(&mut self, host: usize) {
+        let plug = self.hosts[host].plug;
+        while let Some(packet) = self.hosts[host].stack.outgoing().pop_front() {
+            self.transmit(plug, packet.bytes());
+        }
+    }
+
+    fn transmit(&mut self, plug: usize, frame: &[u8]) {
+        let Plug { link, capture, .. } = &mut self.plugs[plug];
+        let link = *link;
+        capture.iter_mut().for_each(|capture| capture.write(self.now, frame));
+        let mut line = self.plugs[plug].line;
+        self.put(link, Some(plug), &mut line, frame);
+        self.plugs[plug].line = line;
+    }
+
+    /// Puts a frame on a link: on its way to each that it is for, but not back to its sender.
+    fn put(&mut self, link: usize, sender: Option<usize>, line: &mut Line, frame: &[u8]) {
+        let Self { now, links, plugs, arrivals, sent, .. } = self;
+        let Segment { wire, plugs: all, capture } = &mut links[link];
+        let sender_up = sender.is_none_or(|sender| plugs[sender].up);
+        if wire.link.up && sender_up {
+            capture.iter_mut().for_each(|capture| capture.write(*now, frame));
+        }
+        let to = Header::parse(frame).map(|header| Mac(header.destination));
+        let takes = |plug: usize| to.is_some_and(|to| to.is_group() || plugs[plug].mac == to);
+        let receivers: Vec<_> =
+            all.iter().copied().filter(|&plug| Some(plug) != sender && takes(plug)).collect();
+
+        // What goes to nobody is one frame all the same.
+        let count = receivers.len().max(1) as u64;
+        let why_not = if !wire.link.up || !sender_up {
+            Some(&mut wire.stats.down)
+        } else if !wire.takes(frame.len()) {
+            Some(&mut wire.stats.too_big)
+        } else if receivers.is_empty() {
+            Some(&mut wire.stats.unclaimed)
+        } else {
+            None
+        };
+        if let Some(counter) = why_not {
+            *counter += count;
+            wire.stats.offered += count;
+            return;
+        }
+        let departure = wire.departure(*now, line, frame.len());
+        for plug in receivers {
+            wire.carry(departure, line, frame, |at, frame| {
+                *sent += 1;
+                arrivals.push(Reverse(Arrival { at, order: *sent, plug, frame }));
+            });
+        }
+    }
+
+    /// Gives a frame to the one that it is for.
+    fn arrive(&mut self, Arrival { plug: number, frame, .. }: Arrival) {
+        let plug = &mut self.plugs[number];
+        let Wire { link, stats, .. } = &mut self.links[plug.link].wire;
+        if !link.up || !plug.up {
+            stats.down += 1;
+            return;
+        }
+        stats.delivered += 1;
+        plug.capture.iter_mut().for_each(|capture| capture.write(self.now, &frame));
+        self.trace.write_u64(self.now.as_nanos());
+        self.trace.write_usize(number);
+        self.trace.write(&frame);
+        match plug.owner {
+            Owner::Host(host) => card::deliver(&mut self.hosts[host].stack, self.now, &frame),
+        }
+    }
+}
+
+fn start(out: impl Write + 'static) -> io::Result<Capture> {
+    let out: Box<dyn Write> = Box::new(out);
+    pcap::Writer::new(out)
+}
