@@ -10,8 +10,9 @@ pub struct Faults {
     pub loss: f64,
     /// It arrives twice.
     pub duplicate: f64,
-    /// It arrives with one bit changed, anywhere in the frame. One bit is what every checksum of
-    /// the Internet notices.
+    /// It arrives with one bit changed, anywhere in the frame. The seed decides whether bits become
+    /// ones or zeros, and it is the same on every link: of up to 15 such changes, in several
+    /// fragments or on several links, none makes up for another in an Internet checksum.
     pub corrupt: f64,
     /// It is held back, and frames that were sent after it overtake it.
     pub reorder: f64,
@@ -24,22 +25,29 @@ impl Faults {
 
 /// What chance decides: all of it follows from a seed.
 #[derive(Debug)]
-pub(crate) struct Chance(ChaCha20Rng);
+pub(crate) struct Chance {
+    random: ChaCha20Rng,
+    // What a bit becomes that is changed.
+    corrupted: bool,
+}
 
 impl Chance {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(ChaCha20Rng::seed_from_u64(seed))
+        let mut random = ChaCha20Rng::seed_from_u64(seed);
+        let corrupted = random.next_u64() & 1 != 0;
+        Self { random, corrupted }
     }
 
     /// Another source of chance, which depends on this one and is then apart from it.
     pub(crate) fn fork(&mut self) -> Self {
-        Self::new(self.0.next_u64())
+        let random = ChaCha20Rng::seed_from_u64(self.random.next_u64());
+        Self { random, corrupted: self.corrupted }
     }
 
     /// A seed for something else that is to depend on this one.
     pub(crate) fn seed(&mut self) -> [u8; 32] {
         let mut seed = [0; 32];
-        self.0.fill_bytes(&mut seed);
+        self.random.fill_bytes(&mut seed);
         seed
     }
 
@@ -47,13 +55,13 @@ impl Chance {
     pub(crate) fn happens(&mut self, probability: f64) -> bool {
         // The 53 bits that an f64 has room for.
         const UNIT: f64 = 1.0 / (1u64 << 53) as f64;
-        probability > 0.0 && (self.0.next_u64() >> 11) as f64 * UNIT < probability
+        probability > 0.0 && (self.random.next_u64() >> 11) as f64 * UNIT < probability
     }
 
     /// A number below `bound`, which is not 0.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         // Lemire's reduction: that it is uneven by a 2^64th of `bound` does not matter here.
-        ((u128::from(self.0.next_u64()) * u128::from(bound)) >> 64) as u64
+        ((u128::from(self.random.next_u64()) * u128::from(bound)) >> 64) as u64
     }
 
     /// A time from zero to `longest`.
@@ -62,10 +70,16 @@ impl Chance {
         if nanos == 0 { Duration::ZERO } else { Duration::from_nanos(self.below(nanos + 1)) }
     }
 
-    /// Changes one bit of `frame`, if it has any.
-    pub(crate) fn flip(&mut self, frame: &mut [u8]) {
-        if !frame.is_empty() {
-            let bit = self.below(frame.len() as u64 * 8) as usize;
+    /// Changes one bit of `frame`, if it has one to be changed.
+    pub(crate) fn corrupt(&mut self, frame: &mut [u8]) {
+        let bits = frame.len() * 8;
+        if bits == 0 {
+            return;
+        }
+        let start = self.below(bits as u64) as usize;
+        let mut from_start = (start..bits).chain(0..start);
+        let is_other = |bit: &usize| (frame[bit / 8] >> (bit % 8) & 1 != 0) != self.corrupted;
+        if let Some(bit) = from_start.find(is_other) {
             frame[bit / 8] ^= 1 << (bit % 8);
         }
     }
@@ -73,6 +87,8 @@ impl Chance {
 
 #[cfg(test)]
 mod tests {
+    use mnet_proto::wire::Checksum;
+
     use super::*;
 
     #[test]
@@ -88,16 +104,43 @@ mod tests {
 
     #[test]
     fn one_bit_changes_and_each_can() {
-        let mut chance = Chance::new(2);
-        let mut seen = [0u8; 4];
-        for _ in 0..1_000 {
-            let mut frame = [0; 4];
-            chance.flip(&mut frame);
-            assert_eq!(frame.iter().map(|byte| byte.count_ones()).sum::<u32>(), 1);
-            seen.iter_mut().zip(frame).for_each(|(seen, byte)| *seen |= byte);
+        let mut ways = [false; 2];
+        for seed in 0..10 {
+            let mut chance = Chance::new(seed);
+            let before = if chance.corrupted { [0; 4] } else { [0xff; 4] };
+            ways[usize::from(chance.corrupted)] = true;
+            let mut seen = [0u8; 4];
+            for _ in 0..1_000 {
+                let mut frame = before;
+                chance.corrupt(&mut frame);
+                let changed = u32::from_ne_bytes(frame) ^ u32::from_ne_bytes(before);
+                assert_eq!(changed.count_ones(), 1);
+                seen.iter_mut().zip(changed.to_ne_bytes()).for_each(|(seen, byte)| *seen |= byte);
+            }
+            assert_eq!(seen, [0xff; 4]);
+            assert_eq!(chance.fork().corrupted, chance.corrupted);
+
+            // What cannot be changed stays.
+            let mut frame = before.map(|byte| !byte);
+            chance.corrupt(&mut frame);
+            assert_eq!(frame, before.map(|byte| !byte));
+            chance.corrupt(&mut []);
         }
-        assert_eq!(seen, [0xff; 4]);
-        chance.flip(&mut []);
+        assert_eq!(ways, [true; 2]);
+    }
+
+    #[test]
+    fn changes_never_make_up_for_each_other_in_a_checksum() {
+        for seed in 0..4 {
+            let mut chance = Chance::new(seed);
+            let mut frame = [0x5a; 64];
+            let sum = |frame: &[u8; 64]| Checksum::new().add_bytes(frame).finish();
+            let before = sum(&frame);
+            for _ in 0..15 {
+                chance.corrupt(&mut frame);
+                assert_ne!(sum(&frame), before);
+            }
+        }
     }
 
     #[test]

@@ -152,7 +152,7 @@ impl Wire {
             let mut frame = frame.to_vec();
             if chance.happens(faults.corrupt) {
                 stats.corrupted += 1;
-                chance.flip(&mut frame);
+                chance.corrupt(&mut frame);
             }
             arrive(at, frame);
         }

@@ -9,15 +9,18 @@ use mnet_proto::wire::ethernet::Header;
 use mnet_proto::{Config, ConfigError, Datagram, Event, Local, SendError, SocketId, Stack};
 use netdev::{Instant, Mac};
 
+use crate::cidr::Cidr;
+use crate::device;
 use crate::fault::Chance;
 use crate::link::{Line, Link, LinkStats, Wire};
 use crate::pcap;
+use crate::router::{Router, RouterStats};
 
 mod card;
 
 use self::card::Card;
 
-/// Hosts and links in memory, and the time there.
+/// Hosts, routers and links in memory, and the time there.
 ///
 /// Time stands still but for [`Network::step`] and what is made of it: it goes from one event, a
 /// frame that arrives or a timeout, to the next. Everything that chance decides follows from the
@@ -28,6 +31,8 @@ pub struct Network {
     links: Vec<Segment>,
     plugs: Vec<Plug>,
     hosts: Vec<Host>,
+    routers: Vec<Forwarder>,
+    devices: Vec<Remote>,
     arrivals: BinaryHeap<Reverse<Arrival>>,
     // How many frames have been sent: of those that arrive at the same time, the first goes first.
     sent: u64,
@@ -44,6 +49,43 @@ pub struct LinkId(usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostId(usize);
 
+/// A router of a [`Network`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouterId(usize);
+
+/// A device of a [`Network`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeviceId(usize);
+
+/// Who can be plugged to a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Node {
+    /// A host.
+    Host(HostId),
+    /// A router.
+    Router(RouterId),
+    /// A device.
+    Device(DeviceId),
+}
+
+impl From<HostId> for Node {
+    fn from(host: HostId) -> Self {
+        Self::Host(host)
+    }
+}
+
+impl From<RouterId> for Node {
+    fn from(router: RouterId) -> Self {
+        Self::Router(router)
+    }
+}
+
+impl From<DeviceId> for Node {
+    fn from(device: DeviceId) -> Self {
+        Self::Device(device)
+    }
+}
+
 type Capture = pcap::Writer<Box<dyn Write>>;
 
 struct Segment {
@@ -52,23 +94,32 @@ struct Segment {
     capture: Option<Capture>,
 }
 
-/// Where a host is plugged to a link.
+/// Where something is plugged to a link.
 struct Plug {
     mac: Mac,
     link: usize,
-    owner: Owner,
+    node: Node,
+    // Of a router; 0 of a host.
+    interface: usize,
     up: bool,
     line: Line,
     capture: Option<Capture>,
 }
 
-#[derive(Clone, Copy)]
-enum Owner {
-    Host(usize),
-}
-
 struct Host {
     stack: Stack,
+    plug: usize,
+}
+
+struct Forwarder {
+    router: Router,
+    // One for each interface.
+    plugs: Vec<usize>,
+}
+
+/// This end of the cable to a device.
+struct Remote {
+    near: device::Plug,
     plug: usize,
 }
 
@@ -94,6 +145,8 @@ impl Network {
             links: Vec::new(),
             plugs: Vec::new(),
             hosts: Vec::new(),
+            routers: Vec::new(),
+            devices: Vec::new(),
             arrivals: BinaryHeap::new(),
             sent: 0,
             trace: DefaultHasher::new(),
@@ -113,12 +166,41 @@ impl Network {
     /// # Errors
     /// [`ConfigError`] if there can be no such host on it.
     pub fn host(&mut self, link: LinkId, config: &Config) -> Result<HostId, ConfigError> {
-        let card = Card { mac: self.next_mac(), mtu: self.links[link.0].wire.link.mtu };
+        let card = Card { mac: self.next_mac(), mtu: self.mtu(link.0) };
         let pool = config.pool(card.mtu)?;
         let stack = Stack::new(config, &card, pool, self.chance.seed())?;
-        let plug = self.plug(link, card.mac, Owner::Host(self.hosts.len()));
+        let id = HostId(self.hosts.len());
+        let plug = self.add_plug(link, card.mac, id.into(), 0);
         self.hosts.push(Host { stack, plug });
-        Ok(HostId(self.hosts.len() - 1))
+        Ok(id)
+    }
+
+    /// Adds a router, which is not attached to anything yet.
+    pub fn router(&mut self) -> RouterId {
+        self.routers.push(Forwarder { router: Router::new(), plugs: Vec::new() });
+        RouterId(self.routers.len() - 1)
+    }
+
+    /// Attaches a router to a link, with these addresses. What has their prefixes is on the link.
+    pub fn attach(&mut self, router: RouterId, link: LinkId, addresses: &[Cidr]) {
+        let (mac, mtu) = (self.next_mac(), self.mtu(link.0));
+        let interface = self.routers[router.0].router.attach(link, mac, mtu, addresses);
+        let plug = self.add_plug(link, mac, router.into(), interface);
+        self.routers[router.0].plugs.push(plug);
+    }
+
+    /// Adds a device that is plugged to `link`, for whatever can drive one. What it sends goes out
+    /// with the next step.
+    pub fn device(&mut self, link: LinkId) -> (DeviceId, device::Plug) {
+        let (near, far, _cable) = device::pair(self.mtu(link.0));
+        let (id, mac) = (DeviceId(self.devices.len()), self.next_mac());
+        let plug = self.add_plug(link, mac, id.into(), 0);
+        self.devices.push(Remote { near, plug });
+        (id, far.with_mac(mac))
+    }
+
+    fn mtu(&self, link: usize) -> u16 {
+        self.links[link].wire.link.mtu
     }
 
     fn next_mac(&self) -> Mac {
@@ -126,11 +208,11 @@ impl Network {
         Mac([2, 0, 0, 0, a, b])
     }
 
-    fn plug(&mut self, link: LinkId, mac: Mac, owner: Owner) -> usize {
-        let line = Line::default();
-        self.plugs.push(Plug { mac, link: link.0, owner, up: true, line, capture: None });
+    fn add_plug(&mut self, link: LinkId, mac: Mac, node: Node, interface: usize) -> usize {
+        let (link, line) = (link.0, Line::default());
+        self.plugs.push(Plug { mac, link, node, interface, up: true, line, capture: None });
         let plug = self.plugs.len() - 1;
-        self.links[link.0].plugs.push(plug);
+        self.links[link].plugs.push(plug);
         plug
     }
 
@@ -172,15 +254,29 @@ impl Network {
         &mut self.hosts[host.0].stack
     }
 
+    /// A router's counters.
+    #[must_use]
+    pub fn router_stats(&self, router: RouterId) -> RouterStats {
+        self.routers[router.0].router.stats()
+    }
+
+    /// A router, to set it up.
+    #[must_use]
+    pub fn router_mut(&mut self, router: RouterId) -> &mut Router {
+        &mut self.routers[router.0].router
+    }
+
     /// The address of a host's card.
     #[must_use]
     pub fn mac(&self, host: HostId) -> Mac {
         self.plugs[self.hosts[host.0].plug].mac
     }
 
-    /// Plugs a host in again, or out: what it sends, and what is under way to it, is lost.
-    pub fn set_up(&mut self, host: HostId, up: bool) {
-        self.plugs[self.hosts[host.0].plug].up = up;
+    /// Unplugs a host, router or device from its links, or plugs it in again. What it sends while it is
+    /// not, and what is to arrive, is lost.
+    pub fn set_up(&mut self, node: impl Into<Node>, up: bool) {
+        let node = node.into();
+        self.plugs.iter_mut().filter(|plug| plug.node == node).for_each(|plug| plug.up = up);
     }
 
     /// Writes all that is put on a link to a capture, whether it arrives or not.
@@ -271,7 +367,9 @@ impl Network {
     fn step_until(&mut self, end: Instant) -> bool {
         self.flush();
         let arrival = self.arrivals.peek().map(|Reverse(arrival)| arrival.at);
-        let timeout = self.hosts.iter().filter_map(|host| host.stack.poll_timeout()).min();
+        let of_hosts = self.hosts.iter().filter_map(|host| host.stack.poll_timeout());
+        let of_routers = self.routers.iter().filter_map(|node| node.router.poll_timeout());
+        let timeout = of_hosts.chain(of_routers).min();
         let Some(next) = arrival.into_iter().chain(timeout).min().filter(|&at| at <= end) else {
             return false;
         };
@@ -319,13 +417,15 @@ impl Network {
         true
     }
 
-    /// Goes on until nothing is under way, and no host has anything left to send, for `limit` at
+    /// Goes on until nothing is under way, and nobody has anything left to send, for `limit` at
     /// most. Returns whether that is so.
     pub fn run_until_idle(&mut self, limit: Duration) -> bool {
         self.run_while(limit, |network| {
             network.flush();
-            let is_flushed = |host: &Host| host.stack.is_flushed();
-            !network.arrivals.is_empty() || !network.hosts.iter().all(is_flushed)
+            let Self { arrivals, hosts, routers, .. } = network;
+            let hosts = hosts.iter().map(|host| host.stack.is_flushed());
+            let routers = routers.iter().map(|node| node.router.is_flushed());
+            !arrivals.is_empty() || !hosts.chain(routers).all(|is_flushed| is_flushed)
         })
     }
 
@@ -336,11 +436,26 @@ impl Network {
                 host.stack.handle_timeout(now);
             }
         }
+        for Forwarder { router, .. } in &mut self.routers {
+            if router.poll_timeout().is_some_and(|at| at <= now) {
+                router.handle_timeout(now);
+            }
+        }
     }
 
-    /// Puts on the links what the hosts have to send.
+    /// Puts on the links what there is to be sent.
     fn flush(&mut self) {
         (0..self.hosts.len()).for_each(|host| self.flush_host(host));
+        for router in 0..self.routers.len() {
+            while let Some((interface, frame)) = self.routers[router].router.poll_transmit() {
+                self.transmit(self.routers[router].plugs[interface], &frame);
+            }
+        }
+        for device in 0..self.devices.len() {
+            while let Some(frame) = self.devices[device].near.pop() {
+                self.transmit(self.devices[device].plug, &frame);
+            }
+        }
     }
 
     fn flush_host(&mut self, host: usize) {
@@ -410,8 +525,18 @@ impl Network {
         self.trace.write_u64(self.now.as_nanos());
         self.trace.write_usize(number);
         self.trace.write(&frame);
-        match plug.owner {
-            Owner::Host(host) => card::deliver(&mut self.hosts[host].stack, self.now, &frame),
+        match plug.node {
+            Node::Host(host) => card::deliver(&mut self.hosts[host.0].stack, self.now, &frame),
+            Node::Router(router) => {
+                let interface = plug.interface;
+                let Forwarder { router, plugs } = &mut self.routers[router.0];
+                // Links may have changed since it was attached.
+                for (interface, &plug) in plugs.iter().enumerate() {
+                    router.set_mtu(interface, self.links[self.plugs[plug].link].wire.link.mtu);
+                }
+                router.handle_frame(self.now, interface, &frame);
+            }
+            Node::Device(device) => self.devices[device.0].near.push(&frame),
         }
     }
 }
