@@ -165,8 +165,8 @@ impl Router {
 pub(super) fn fragments(router: &Router, datagram: &[u8], mtu: usize) -> Vec<Vec<u8>> {
     let Ok(header) = Header::parse(datagram) else { return Vec::new() };
     let payload = &datagram[header.header_len()..];
-    let room = mtu.saturating_sub(HEADER_LEN).min(MAX_FRAGMENT) / 8 * 8;
-    let parts = payload.chunks(room.max(8)).enumerate();
+    let room = (mtu.saturating_sub(HEADER_LEN).min(MAX_FRAGMENT) / 8 * 8).max(8);
+    let parts = payload.chunks(room).enumerate();
     let made = parts.filter_map(|(number, part)| {
         let offset = number * room;
         let last = offset + part.len() == payload.len();

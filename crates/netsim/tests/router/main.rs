@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "they are tests, helpers and all")]
 
+mod advertise;
+mod hostile;
 mod peer;
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -12,7 +14,7 @@ use etherparse::{
     Icmpv4Type, Icmpv6Type, Ipv4Header, SlicedPacket, TransportSlice, icmpv4, icmpv6,
 };
 use mnet_proto::Config;
-use netsim::{Advertisement, Cidr, Faults, Link, LinkId, Network, RouterId};
+use netsim::{Advertisement, Cidr, Link, LinkId, Network, RouterId};
 
 use crate::peer::{Peer, Probe, run, udp};
 
@@ -402,32 +404,4 @@ fn a_detour_is_answered_with_a_redirect_if_the_router_is_to() {
             assert_eq!((told.next(), net.router_stats(router).errors > 0), (None, redirects));
         }
     }
-}
-
-#[test]
-fn what_waits_for_a_neighbour_on_a_bad_link_is_accounted_for() {
-    let (mut net, first, second, router) = scene(1_500);
-    let b = &mut Peer::new(
-        &mut net,
-        second,
-        &["10.0.1.2/24", "fd00:0:0:2::2/64"],
-        &["10.0.1.1", "fd00:0:0:2::1"],
-    );
-    let mut probe = probe(&mut net, first, router);
-    net.link_mut(second).faults = Faults { loss: 0.3, corrupt: 0.1, ..Faults::NONE };
-    let mut received = 0;
-    for number in 0..400 {
-        let (source, destination) = match number % 2 {
-            0 => ("10.0.0.9", "10.0.1.2"),
-            _ => ("fd00:0:0:1::9", "fd00:0:0:2::2"),
-        };
-        probe.send(&udp(source, destination, 9, b"x"));
-        run(&mut net, &mut [b], SECOND / 2);
-        received += std::iter::from_fn(|| b.receive()).count() as u64;
-    }
-    net.run_for(5 * SECOND);
-    let (stats, link) = (net.router_stats(router), net.link_stats(second));
-    assert!(stats.is_balanced() && link.is_balanced(), "{stats:?} {link:?}");
-    assert!(received > 150, "{received}");
-    assert!(400 - received <= stats.dropped() + link.dropped() + link.corrupted);
 }
