@@ -170,6 +170,22 @@ impl Config {
         Self { ipv4, ..Self::default() }
     }
 
+    /// The same, with a router to all that is not on the link of the addresses that were given.
+    #[must_use]
+    pub fn with_ipv4_gateway(mut self, router: Ipv4Addr) -> Self {
+        if let Ipv4Config::Static { gateway, .. } = &mut self.ipv4 {
+            *gateway = Some(router);
+        }
+        self
+    }
+
+    /// The same, without IPv6.
+    #[must_use]
+    pub fn without_ipv6(mut self) -> Self {
+        self.ipv6.enabled = false;
+        self
+    }
+
     pub(crate) fn route_limits(&self) -> routes::Limits {
         routes::Limits { routers: self.routers, prefixes: self.prefixes, others: self.routes }
     }

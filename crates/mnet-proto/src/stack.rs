@@ -85,6 +85,12 @@ impl Stack {
         self.ip.addresses()
     }
 
+    /// Whether the host has an address that it may use.
+    #[must_use]
+    pub fn has_address(&self) -> bool {
+        self.ip.has_address()
+    }
+
     /// Gives the host an address. It is used once [`Event::Address`] says so: at once if it is of
     /// IPv4, and of IPv6 when nobody else has claimed it for a second.
     ///

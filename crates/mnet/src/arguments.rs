@@ -1,22 +1,24 @@
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use core::fmt;
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
-use mnet_proto::{Config, Ipv4Cidr};
+use mnet_proto::{Config, InterfaceId, Ipv4Cidr, Ipv4Config};
 use thiserror::Error;
 
 const IPV4: &str = "--ipv4";
 const IPV4_GATEWAY: &str = "--ipv4-gateway";
+const IPV6: &str = "--ipv6";
+const IPV6_GATEWAY: &str = "--ipv6-gateway";
 
 /// Whether an argument of the image is one of the stack's, so that a service can pass over it.
 #[must_use]
 pub fn is_argument(argument: &str) -> bool {
     let name = argument.split_once('=').map_or(argument, |(name, _)| name);
-    matches!(name, IPV4 | IPV4_GATEWAY)
+    matches!(name, IPV4 | IPV4_GATEWAY | IPV6 | IPV6_GATEWAY)
 }
 
-/// The configuration that the image's arguments ask for. Of an argument that is given twice, the
-/// last counts.
+/// The configuration that the image's arguments ask for.
 ///
 /// # Errors
 /// [`ArgumentError`], which says what is malformed or missing.
@@ -25,24 +27,53 @@ pub fn config_from_args() -> Result<Config, ArgumentError> {
 }
 
 fn parse<'a>(arguments: impl Iterator<Item = &'a str>) -> Result<Config, ArgumentError> {
-    let (mut ipv4, mut gateway) = (None::<Ipv4Cidr>, None::<Ipv4Addr>);
+    let mut config = Config::default();
+    let (mut ipv4, mut ipv4_gateway, mut ipv4_off) = (Vec::<Ipv4Cidr>::new(), None, false);
+    let mut ipv6_named = false;
     for argument in arguments {
         let malformed = |reason: &dyn fmt::Display| ArgumentError::Malformed {
             argument: argument.to_string(),
             reason: reason.to_string(),
         };
         let (name, value) = argument.split_once('=').unwrap_or((argument, ""));
-        match name {
-            IPV4 => ipv4 = Some(value.parse().map_err(|error| malformed(&error))?),
-            IPV4_GATEWAY => {
+        match (name, value) {
+            (IPV4, "none") => ipv4_off = true,
+            (IPV4, _) => ipv4.push(value.parse().map_err(|error| malformed(&error))?),
+            (IPV4_GATEWAY, _) => {
+                let gateway: Option<Ipv4Addr> = value.parse().ok();
                 let reason = "not an address, such as 10.0.0.1";
-                gateway = Some(value.parse().map_err(|_| malformed(&reason))?);
+                ipv4_gateway = Some(gateway.ok_or_else(|| malformed(&reason))?);
+            }
+            (IPV6, "none") => config.ipv6.enabled = false,
+            (IPV6, "stable") => config.ipv6.interface_id = InterfaceId::default(),
+            (IPV6, "eui64") => config.ipv6.interface_id = InterfaceId::Eui64,
+            (IPV6, _) => {
+                let reason = "not an address with a prefix length, such as 2001:db8::2/64, nor one \
+                              of stable, eui64, none";
+                let address = value.parse().map_err(|_| malformed(&reason))?;
+                config.ipv6.addresses.push(address);
+            }
+            (IPV6_GATEWAY, _) => {
+                let gateway: Option<Ipv6Addr> = value.parse().ok();
+                let reason = "not an address, such as fe80::1";
+                config.ipv6.gateway = Some(gateway.ok_or_else(|| malformed(&reason))?);
             }
             _ => {}
         }
+        ipv6_named |= matches!(name, IPV6 | IPV6_GATEWAY) && value != "none";
     }
-    let mut config = Config::new(ipv4.ok_or(ArgumentError::NoAddress)?);
-    config.ipv4_gateway = gateway;
+    if ipv4_off && !(ipv4.is_empty() && ipv4_gateway.is_none()) {
+        return Err(ArgumentError::Contradiction { off: "--ipv4=none" });
+    }
+    if ipv6_named && !config.ipv6.enabled {
+        return Err(ArgumentError::Contradiction { off: "--ipv6=none" });
+    }
+    config.ipv4 = match (ipv4.is_empty(), ipv4_gateway) {
+        (true, None) if ipv4_off => Ipv4Config::Off,
+        (true, None) => Ipv4Config::Dhcp,
+        (true, Some(_)) => return Err(ArgumentError::NoAddress),
+        (false, gateway) => Ipv4Config::Static { addresses: ipv4, gateway },
+    };
     Ok(config)
 }
 
@@ -58,43 +89,77 @@ pub enum ArgumentError {
         /// What is wrong with it.
         reason: String,
     },
-    /// There is no address.
-    #[error("no address: give the image one, such as --ipv4=10.0.0.2/24")]
+    /// There is a gateway, but no address.
+    #[error("--ipv4-gateway without --ipv4: give the image an address, such as --ipv4=10.0.0.2/24")]
     NoAddress,
+    /// A family is configured and turned off.
+    #[error("{off} turns off what other arguments configure")]
+    Contradiction {
+        /// The argument that turns it off.
+        off: &'static str,
+    },
 }
 
 #[cfg(test)]
 mod tests {
+    use mnet_proto::Ipv6Cidr;
+
     use super::*;
 
-    fn parsed(arguments: &str) -> Result<(Ipv4Cidr, Option<Ipv4Addr>), String> {
-        parse(arguments.split_whitespace())
-            .map(|config| (config.ipv4, config.ipv4_gateway))
-            .map_err(|error| error.to_string())
+    fn parsed(arguments: &str) -> Result<Config, String> {
+        parse(arguments.split_whitespace()).map_err(|error| error.to_string())
     }
 
     #[test]
-    fn address_and_gateway_are_taken_and_the_rest_is_the_services() {
-        let address: Ipv4Cidr = "10.0.0.2/24".parse().unwrap();
-        assert_eq!(parsed("--ipv4=10.0.0.2/24 --port=7 x"), Ok((address, None)));
+    fn without_arguments_all_addresses_are_found() {
+        let config = parsed("--port=7 x").unwrap();
+        assert_eq!((config.ipv4, config.ipv6), (Ipv4Config::Dhcp, Config::default().ipv6));
+    }
+
+    #[test]
+    fn addresses_and_gateways_are_taken_and_the_rest_is_the_services() {
+        let config =
+            parsed("--ipv4=10.0.0.2/24 --port=7 --ipv4-gateway=10.0.0.1 --ipv4=10.1.0.2/16");
+        let addresses = ["10.0.0.2/24", "10.1.0.2/16"].map(|address| address.parse().unwrap());
         let gateway = Some(Ipv4Addr::new(10, 0, 0, 1));
-        assert_eq!(
-            parsed("--ipv4=1.2.3.4/8 --ipv4-gateway=10.0.0.1 --ipv4=10.0.0.2/24"),
-            Ok((address, gateway))
-        );
-        assert!(is_argument("--ipv4=10.0.0.2/24") && is_argument("--ipv4-gateway"));
+        let ipv4 = Ipv4Config::Static { addresses: addresses.into(), gateway };
+        assert_eq!(config.unwrap().ipv4, ipv4);
+
+        let config = parsed("--ipv6=2001:db8::2/64 --ipv6=eui64 --ipv6-gateway=fe80::1").unwrap();
+        let addresses: [Ipv6Cidr; 1] = ["2001:db8::2/64".parse().unwrap()];
+        assert_eq!(config.ipv6.addresses, addresses);
+        assert_eq!(config.ipv6.interface_id, InterfaceId::Eui64);
+        assert_eq!(config.ipv6.gateway, "fe80::1".parse().ok());
+        assert!(config.ipv6.enabled && config.ipv4 == Ipv4Config::Dhcp);
+
+        let config = parsed("--ipv6=none --ipv4=10.0.0.2/24").unwrap();
+        assert!(!config.ipv6.enabled);
+        assert_eq!(parsed("--ipv4=none").unwrap().ipv4, Ipv4Config::Off);
+
+        for ours in ["--ipv4=10.0.0.2/24", "--ipv4-gateway", "--ipv6=none", "--ipv6-gateway=::"] {
+            assert!(is_argument(ours), "{ours}");
+        }
         assert!(!is_argument("--port=7") && !is_argument("--ipv44=1"));
     }
 
     #[test]
     fn what_is_wrong_is_named_with_what_would_be_right() {
+        let refused = |arguments| parsed(arguments).unwrap_err();
         let no_cidr = "not an address with a prefix length, such as 10.0.0.2/24";
         for bad in ["--ipv4=10.0.0.2", "--ipv4=10.0.0.2/33", "--ipv4=", "--ipv4"] {
-            assert_eq!(parsed(bad), Err(format!("{bad}: {no_cidr}")));
+            assert_eq!(refused(bad), format!("{bad}: {no_cidr}"));
         }
         let bad = "--ipv4-gateway=10.0.0.1/24";
-        assert_eq!(parsed(bad), Err(format!("{bad}: not an address, such as 10.0.0.1")));
-        let missing = "no address: give the image one, such as --ipv4=10.0.0.2/24";
-        assert_eq!(parsed("--port=7"), Err(missing.into()));
+        assert_eq!(refused(bad), format!("{bad}: not an address, such as 10.0.0.1"));
+        let no_cidr = "not an address with a prefix length, such as 2001:db8::2/64, nor one of \
+                       stable, eui64, none";
+        for bad in ["--ipv6=2001:db8::2", "--ipv6=10.0.0.2/24", "--ipv6=yes", "--ipv6"] {
+            assert_eq!(refused(bad), format!("{bad}: {no_cidr}"));
+        }
+        let bad = "--ipv6-gateway=10.0.0.1";
+        assert_eq!(refused(bad), format!("{bad}: not an address, such as fe80::1"));
+        assert!(refused("--ipv4-gateway=10.0.0.1").contains("give the image an address"));
+        assert!(refused("--ipv4=none --ipv4=10.0.0.2/24").contains("--ipv4=none turns off"));
+        assert!(refused("--ipv6=eui64 --ipv6=none").contains("--ipv6=none turns off"));
     }
 }

@@ -39,7 +39,8 @@ impl Datagram {
         self.inner.remote
     }
 
-    /// To which of the host's addresses and ports it was sent. Replies come from there.
+    /// To which port it was sent, and to which address: one of the host's, a group's, or everybody's.
+    /// Replies come from there, or, if it was sent to many, from one of the host's own.
     #[must_use]
     pub fn local(&self) -> SocketAddr {
         self.inner.local
@@ -88,7 +89,7 @@ impl Datagram {
         shared.send(inner.local.into(), inner.remote, inner.packet)
     }
 
-    /// Answers who sent it with `length` bytes, in the same packet. `fill` writes them; it finds
+    /// Answers who sent it with `length` bytes, in the same packet if that has room. `fill` writes them; it finds
     /// this datagram's payload there, as far as it reaches.
     ///
     /// It waits only while the device takes no more frames.
@@ -103,7 +104,9 @@ impl Datagram {
         let packet = &mut self.inner.packet;
         packet.truncate(length);
         if packet.append(length - packet.len()).is_none() {
-            return Err(SendError::PacketTooBig { mtu: self.shared.state.borrow().stack.mtu() });
+            let mut larger = self.shared.packet_now(length)?;
+            larger.bytes_mut()[..packet.len()].copy_from_slice(packet.bytes());
+            *packet = larger;
         }
         fill(packet.bytes_mut());
         self.reply().await

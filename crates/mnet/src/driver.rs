@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::rc::Weak;
+use alloc::string::String;
 use core::future::{Future, poll_fn};
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -16,9 +17,10 @@ use crate::shared::{Shared, State};
 const BATCH: usize = 64;
 
 /// Drives a stack until its last handle is dropped, or its device is gone.
-pub(crate) async fn drive(shared: Weak<Shared>, device: impl Device) {
+pub(crate) async fn drive(shared: Weak<Shared>, device: impl Device, name: String) {
     let mut driver = Driver {
         device,
+        name,
         frames: VecDeque::with_capacity(BATCH),
         drained: false,
         timer: sleep_until(Instant::FAR_FUTURE),
@@ -29,7 +31,7 @@ pub(crate) async fn drive(shared: Weak<Shared>, device: impl Device) {
         match driver.turn(cx, &shared, &mut state) {
             Ok(()) => Poll::Pending,
             Err(Gone) => {
-                log::error!("{Gone}");
+                log::error!("{}: {Gone}", driver.name);
                 state.stack.handle_gone();
                 state.wake_all();
                 Poll::Ready(())
@@ -41,6 +43,7 @@ pub(crate) async fn drive(shared: Weak<Shared>, device: impl Device) {
 
 struct Driver<D> {
     device: D,
+    name: String,
     frames: VecDeque<Packet>,
     // The device had no more frames when it was last asked.
     drained: bool,
@@ -60,8 +63,13 @@ impl<D: Device> Driver<D> {
         self.receive(cx, now, shared, state)?;
         state.stack.handle_timeout(now);
         while let Some(event) = state.stack.poll_event() {
-            if let Event::Readable(socket) = event {
-                state.readers(socket).wake_all();
+            match event {
+                Event::Readable(socket) => state.readers(socket).wake_all(),
+                Event::Address(event) => {
+                    log::info!(target: "mnet", "{}: {event}", self.name);
+                    state.ready.wake_all();
+                }
+                _ => {}
             }
         }
         let may_send = self.send(cx, state)?;

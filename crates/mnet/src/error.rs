@@ -1,5 +1,5 @@
 use mkernel::AcquireError;
-use mnet_proto::{BindError, ConfigError, SendError};
+use mnet_proto::{BindError, ConfigError, JoinError, SendError};
 use thiserror::Error;
 
 use crate::arguments::ArgumentError;
@@ -41,6 +41,9 @@ pub enum Error {
     /// A socket cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// A group cannot be joined.
+    #[error(transparent)]
+    Join(#[from] JoinError),
     /// Nothing was received.
     #[error(transparent)]
     Recv(#[from] RecvError),

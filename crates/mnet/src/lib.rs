@@ -17,8 +17,9 @@ pub use arguments::{ArgumentError, config_from_args, is_argument};
 pub use datagram::Datagram;
 pub use error::{Error, RecvError, StackError};
 pub use mnet_proto::{
-    BindError, Config, ConfigError, Drop, Ipv4Cidr, Local, ParseCidrError, SendError, SocketStats,
-    Stats, Unreachable,
+    Address, BindError, Config, ConfigError, Drop, Filter, InterfaceId, IpCidr, Ipv4Cidr,
+    Ipv4Config, Ipv6Cidr, Ipv6Config, JoinError, Lease, Local, Origin, ParseCidrError, SendError,
+    SocketStats, Stats, Unreachable,
 };
 pub use netdev::{Instant, Mac};
 pub use socket::UdpSocket;

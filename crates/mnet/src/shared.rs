@@ -9,6 +9,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 
 use mkernel::{WaitKey, WaitList, now_coarse};
+use mnet_proto::udp::MAX_PAYLOAD_V6;
 use mnet_proto::{BindError, Datagram, Local, SendError, SocketId, Stack};
 use netdev::{Packet, Pool};
 
@@ -25,6 +26,8 @@ pub(crate) struct State {
     pub(crate) driver: Option<Waker>,
     /// Who waits for the device to take frames.
     pub(crate) senders: WaitList,
+    /// Who waits for an address.
+    pub(crate) ready: WaitList,
     /// By the sockets' numbers.
     sockets: Vec<Socket>,
 }
@@ -40,32 +43,54 @@ struct Socket {
 impl Shared {
     pub(crate) fn new(stack: Stack) -> Rc<Self> {
         let pool = stack.pool().clone();
-        let state = State { stack, driver: None, senders: WaitList::new(), sockets: Vec::new() };
+        let state = State {
+            stack,
+            driver: None,
+            senders: WaitList::new(),
+            ready: WaitList::new(),
+            sockets: Vec::new(),
+        };
         Rc::new(Self { pool, state: RefCell::new(state) })
     }
 
     /// Takes a packet with `length` bytes of payload in it, once the device has room.
     pub(crate) async fn packet(&self, length: usize) -> Result<Packet, SendError> {
         self.uncongested().await;
-        let mut packet = self.pool.take().ok_or(SendError::NoBuffer)?;
-        match packet.append(length) {
-            Some(_) => Ok(packet),
-            None => Err(SendError::PacketTooBig { mtu: self.state.borrow().stack.mtu() }),
+        self.packet_now(length)
+    }
+
+    /// Takes a packet with `length` bytes of payload in it.
+    pub(crate) fn packet_now(&self, length: usize) -> Result<Packet, SendError> {
+        if length > MAX_PAYLOAD_V6 {
+            return Err(SendError::PacketTooBig { mtu: u16::MAX });
         }
+        let mut packet = self.pool.take_sized(length).ok_or(SendError::NoBuffer)?;
+        packet.append(length).ok_or(SendError::NoBuffer)?;
+        Ok(packet)
     }
 
     /// Waits until few enough frames wait for the device.
-    pub(crate) fn uncongested(&self) -> Sent<'_> {
-        self.sent(|stack| !stack.is_congested())
+    pub(crate) fn uncongested(&self) -> Until<'_> {
+        self.until(|stack| !stack.is_congested(), |state| &mut state.senders)
     }
 
     /// Waits until nothing waits, for the device or for a neighbour.
-    pub(crate) fn flushed(&self) -> Sent<'_> {
-        self.sent(Stack::is_flushed)
+    pub(crate) fn flushed(&self) -> Until<'_> {
+        self.until(Stack::is_flushed, |state| &mut state.senders)
     }
 
-    fn sent(&self, enough: fn(&Stack) -> bool) -> Sent<'_> {
-        Sent { shared: self, enough, key: WaitKey::default() }
+    /// Waits until the host has an address to use, or never will.
+    pub(crate) fn ready(&self) -> Until<'_> {
+        let ready = |stack: &Stack| stack.is_gone() || stack.has_address();
+        self.until(ready, |state| &mut state.ready)
+    }
+
+    fn until(
+        &self,
+        enough: fn(&Stack) -> bool,
+        waiting: fn(&mut State) -> &mut WaitList,
+    ) -> Until<'_> {
+        Until { shared: self, enough, waiting, key: WaitKey::default() }
     }
 
     /// Sends a packet's window as the payload of a datagram.
@@ -134,6 +159,7 @@ impl State {
     /// Wakes everybody who waits for anything.
     pub(crate) fn wake_all(&self) {
         self.senders.wake_all();
+        self.ready.wake_all();
         self.sockets.iter().for_each(|socket| socket.readers.wake_all());
     }
 }
@@ -168,29 +194,31 @@ impl Drop for Receive<'_> {
     }
 }
 
-/// The future of [`Shared::uncongested`] and [`Shared::flushed`].
-pub(crate) struct Sent<'a> {
+/// The future of [`Shared::uncongested`], [`Shared::flushed`] and [`Shared::ready`].
+pub(crate) struct Until<'a> {
     shared: &'a Shared,
     enough: fn(&Stack) -> bool,
+    waiting: fn(&mut State) -> &mut WaitList,
     key: WaitKey,
 }
 
-impl Future for Sent<'_> {
+impl Future for Until<'_> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { shared, enough, key } = &mut *self;
+        let Self { shared, enough, waiting, key } = &mut *self;
         let mut state = shared.state.borrow_mut();
         if enough(&state.stack) {
             return Poll::Ready(());
         }
-        state.senders.register(key, cx.waker());
+        waiting(&mut state).register(key, cx.waker());
         Poll::Pending
     }
 }
 
-impl Drop for Sent<'_> {
+impl Drop for Until<'_> {
     fn drop(&mut self) {
-        self.shared.state.borrow_mut().senders.remove(&mut self.key);
+        let mut state = self.shared.state.borrow_mut();
+        (self.waiting)(&mut state).remove(&mut self.key);
     }
 }

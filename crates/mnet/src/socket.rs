@@ -1,8 +1,9 @@
 use alloc::rc::Rc;
 use core::fmt;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
-use mnet_proto::{Local, SendError, SocketId, SocketStats};
+use mkernel::now_coarse;
+use mnet_proto::{Filter, JoinError, Local, SendError, SocketId, SocketStats};
 
 use crate::datagram::Datagram;
 use crate::error::RecvError;
@@ -26,7 +27,9 @@ struct Bound {
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        self.shared.state.borrow_mut().stack.udp_mut().close(self.id);
+        let mut state = self.shared.state.borrow_mut();
+        state.stack.udp_close(now_coarse(), self.id);
+        state.wake_driver();
     }
 }
 
@@ -86,6 +89,35 @@ impl UdpSocket {
         fill: impl FnOnce(&mut [u8]),
     ) -> Result<(), SendError> {
         send_with(&self.bound.shared, self.bound.local, to.into(), length, fill).await
+    }
+
+    /// Joins a group: from now on the socket gets what is sent to it, from all sources, or from some.
+    /// Joining again changes the sources.
+    ///
+    /// # Errors
+    /// [`JoinError`], which says why not.
+    pub fn join(&self, group: impl Into<IpAddr>, filter: Filter) -> Result<(), JoinError> {
+        let Bound { shared, id, .. } = &*self.bound;
+        let mut state = shared.state.borrow_mut();
+        state.stack.udp_join(now_coarse(), *id, group.into(), filter)?;
+        state.wake_driver();
+        Ok(())
+    }
+
+    /// Leaves a group; `false` if it was not in it. A socket that is dropped leaves all.
+    pub fn leave(&self, group: impl Into<IpAddr>) -> bool {
+        let Bound { shared, id, .. } = &*self.bound;
+        let mut state = shared.state.borrow_mut();
+        let left = state.stack.udp_leave(now_coarse(), *id, group.into());
+        state.wake_driver();
+        left
+    }
+
+    /// Lets the socket get what is sent to everybody on the link, and send to everybody, or not. At
+    /// first it does not.
+    pub fn set_broadcast(&self, allowed: bool) {
+        let mut state = self.bound.shared.state.borrow_mut();
+        state.stack.udp_mut().set_broadcast(self.bound.id, allowed);
     }
 
     /// Its counters, as they are now.

@@ -1,12 +1,14 @@
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use core::fmt;
 use core::future::{Future, IntoFuture};
+use core::net::IpAddr;
 use core::pin::Pin;
 
-use mnet_proto::{Config, ConfigError, Ipv4Cidr, Stats};
-use netdev::Device;
+use mnet_proto::{Address, Config, ConfigError, IpCidr, Lease, Stats};
+use netdev::{Device, Instant};
 
 use crate::arguments::config_from_args;
 use crate::driver::drive;
@@ -44,7 +46,8 @@ impl Builder {
             Some(config) => config,
             None => config_from_args()?,
         };
-        Ok(Stack::new(mkernel::acquire(&self.name)?, &config)?)
+        let device = mkernel::acquire(&self.name)?;
+        Ok(Stack::start(device, &config, self.name)?)
     }
 }
 
@@ -73,11 +76,22 @@ impl Stack {
     /// # Errors
     /// [`ConfigError`], which says what does not fit.
     pub fn new(device: impl Device + 'static, config: &Config) -> Result<Self, ConfigError> {
+        let name = device.mac().to_string();
+        Self::start(device, config, name)
+    }
+
+    /// A stack on a device that goes by this name.
+    fn start(
+        device: impl Device + 'static,
+        config: &Config,
+        name: String,
+    ) -> Result<Self, ConfigError> {
         let mut seed = [0; 32];
         mkernel::fill_random(&mut seed);
         let pool = config.pool(device.mtu())?;
-        let shared = Shared::new(mnet_proto::Stack::new(config, &device, pool, seed)?);
-        mkernel::spawn(drive(Rc::downgrade(&shared), device));
+        let stack = mnet_proto::Stack::new(config, &device, pool, mkernel::now(), seed)?;
+        let shared = Shared::new(stack);
+        mkernel::spawn(drive(Rc::downgrade(&shared), device, name));
         Ok(Self { shared })
     }
 
@@ -87,10 +101,63 @@ impl Stack {
         Udp::new(Rc::clone(&self.shared))
     }
 
-    /// Its IPv4 address, and how long its link's prefix is.
+    /// Waits until the host has an address that it may use, if only for its link: what is sent before
+    /// finds no route. A stack that was given an IPv4 address has it from the beginning.
+    pub async fn ready(&self) {
+        self.shared.ready().await;
+    }
+
+    /// Its addresses, as they are now: those that it uses, and those that it is about to.
     #[must_use]
-    pub fn ipv4(&self) -> Ipv4Cidr {
-        self.shared.state.borrow().stack.ipv4()
+    pub fn addresses(&self) -> Vec<Address> {
+        self.shared.state.borrow().stack.addresses().collect()
+    }
+
+    /// Gives the host an address. One of IPv4 is used at once; one of IPv6 when nobody else has
+    /// claimed it for a second (RFC 4862 §5.4).
+    ///
+    /// `false` if no host can have it, this host has it already, or has as many as it may.
+    pub fn add_address(&self, address: impl Into<IpCidr>) -> bool {
+        self.change(|stack, now| stack.add_address(now, address.into()))
+    }
+
+    /// Takes an address away; `false` if the host does not have it.
+    pub fn remove_address(&self, address: impl Into<IpAddr>) -> bool {
+        self.change(|stack, now| stack.remove_address(now, address.into()))
+    }
+
+    /// Sends what goes to a prefix by a router, or, without one, to neighbours on the link. Of
+    /// several ways the longest prefix counts.
+    ///
+    /// `false` if there are as many routes as there may be, or prefix and router are of different
+    /// families.
+    pub fn add_route(&self, prefix: impl Into<IpCidr>, gateway: Option<IpAddr>) -> bool {
+        self.change(|stack, _| stack.add_route(prefix.into(), gateway))
+    }
+
+    /// Takes a route away that [`Stack::add_route`] made, or the configuration; `false` if there is
+    /// none.
+    pub fn remove_route(&self, prefix: impl Into<IpCidr>, gateway: Option<IpAddr>) -> bool {
+        self.change(|stack, _| stack.remove_route(prefix.into(), gateway))
+    }
+
+    /// The DNS servers of the network, as DHCP and routers name them, best first.
+    #[must_use]
+    pub fn dns_servers(&self) -> Vec<IpAddr> {
+        self.shared.state.borrow().stack.dns_servers().collect()
+    }
+
+    /// What a DHCP server has leased to the host.
+    #[must_use]
+    pub fn lease(&self) -> Option<Lease> {
+        self.shared.state.borrow().stack.lease().cloned()
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut mnet_proto::Stack, Instant) -> T) -> T {
+        let mut state = self.shared.state.borrow_mut();
+        let changed = change(&mut state.stack, mkernel::now());
+        state.wake_driver();
+        changed
     }
 
     /// Waits until all that was sent so far is with the device, or has been given up.
@@ -110,6 +177,6 @@ impl Stack {
 
 impl fmt::Debug for Stack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stack").field("ipv4", &self.ipv4()).finish_non_exhaustive()
+        f.debug_struct("Stack").field("addresses", &self.addresses()).finish_non_exhaustive()
     }
 }

@@ -1,7 +1,6 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
-mod cidr;
 pub mod device;
 mod fault;
 mod link;
@@ -9,7 +8,6 @@ mod network;
 pub mod pcap;
 mod router;
 
-pub use cidr::Cidr;
 pub use fault::Faults;
 pub use link::{Link, LinkStats};
 pub use network::{DeviceId, HostId, LinkId, Network, Node, RouterId};

@@ -7,12 +7,12 @@ use std::net::SocketAddr;
 use mnet_proto::{Config, ConfigError, Datagram, Event, Local, SendError, SocketId, Stack};
 use netdev::{Instant, Mac};
 
-use crate::cidr::Cidr;
 use crate::device;
 use crate::fault::Chance;
 use crate::link::{Line, Link, LinkStats, Wire};
 use crate::pcap;
 use crate::router::{Router, RouterStats};
+use mnet_proto::IpCidr;
 
 mod card;
 mod traffic;
@@ -164,7 +164,7 @@ impl Network {
     pub fn host(&mut self, link: LinkId, config: &Config) -> Result<HostId, ConfigError> {
         let card = Card { mac: self.next_mac(), mtu: self.mtu(link.0) };
         let pool = config.pool(card.mtu)?;
-        let stack = Stack::new(config, &card, pool, self.chance.seed())?;
+        let stack = Stack::new(config, &card, pool, self.now, self.chance.seed())?;
         let id = HostId(self.hosts.len());
         let plug = self.add_plug(link, card.mac, id.into(), 0);
         self.hosts.push(Host { stack, plug });
@@ -178,7 +178,7 @@ impl Network {
     }
 
     /// Attaches a router to a link, with these addresses. What has their prefixes is on the link.
-    pub fn attach(&mut self, router: RouterId, link: LinkId, addresses: &[Cidr]) {
+    pub fn attach(&mut self, router: RouterId, link: LinkId, addresses: &[IpCidr]) {
         let (mac, mtu) = (self.next_mac(), self.mtu(link.0));
         let interface = self.routers[router.0].router.attach(link, mac, mtu, addresses);
         let plug = self.add_plug(link, mac, router.into(), interface);
@@ -329,10 +329,8 @@ impl Network {
         payload: &[u8],
     ) -> Result<(), SendError> {
         let Host { stack, .. } = &mut self.hosts[host.0];
-        let mut packet = stack.pool().take().ok_or(SendError::NoBuffer)?;
-        let mtu = stack.mtu();
-        let room = packet.append(payload.len()).ok_or(SendError::PacketTooBig { mtu })?;
-        room.copy_from_slice(payload);
+        let mut packet = stack.pool().take_sized(payload.len()).ok_or(SendError::NoBuffer)?;
+        packet.append(payload.len()).ok_or(SendError::NoBuffer)?.copy_from_slice(payload);
         let sent = stack.udp_send(self.now, local.into(), remote.into(), packet);
         self.flush_host(host.0);
         sent

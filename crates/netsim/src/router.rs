@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use mnet_proto::wire::ethernet::{ARP, HEADER_LEN, Header, IPV4};
+use mnet_proto::wire::ethernet::{ARP, HEADER_LEN, Header, IPV4, IPV6};
 use mnet_proto::wire::ipv6::{ALL_NODES, ALL_ROUTERS, solicited_node};
 use mnet_proto::wire::ndp::{Preference, Prefix};
 use netdev::{Instant, Mac, Packet, Pool};
 
-use crate::cidr::Cidr;
 use crate::network::LinkId;
+use mnet_proto::IpCidr;
 
 mod advertise;
 mod ipv4;
@@ -18,9 +18,6 @@ mod ipv6;
 mod neighbor;
 
 use self::neighbor::Neighbors;
-
-/// EtherType of IPv6.
-const IPV6: u16 = 0x86dd;
 
 /// A router on several links.
 ///
@@ -30,7 +27,7 @@ const IPV6: u16 = 0x86dd;
 /// itself where it is told to. Multicast and broadcast stay on their link.
 pub struct Router {
     interfaces: Vec<Interface>,
-    routes: Vec<(Cidr, IpAddr)>,
+    routes: Vec<(IpCidr, IpAddr)>,
     neighbors: Neighbors,
     outgoing: VecDeque<(usize, Vec<u8>)>,
     // One packet, for headers to be written in front of what they are for.
@@ -43,7 +40,7 @@ struct Interface {
     link: LinkId,
     mac: Mac,
     mtu: u16,
-    addresses: Vec<Cidr>,
+    addresses: Vec<IpCidr>,
     link_local: Ipv6Addr,
     advertisement: Option<Advertisement>,
     next_advertisement: Instant,
@@ -161,7 +158,13 @@ impl Router {
     }
 
     /// Adds an interface. Returns its number: they are counted from 0.
-    pub(crate) fn attach(&mut self, link: LinkId, mac: Mac, mtu: u16, addresses: &[Cidr]) -> usize {
+    pub(crate) fn attach(
+        &mut self,
+        link: LinkId,
+        mac: Mac,
+        mtu: u16,
+        addresses: &[IpCidr],
+    ) -> usize {
         self.interfaces.push(Interface {
             link,
             mac,
@@ -175,7 +178,7 @@ impl Router {
     }
 
     /// Passes on to `next_hop`, a neighbour, what goes to `destination` and to no narrower one.
-    pub fn route(&mut self, destination: Cidr, next_hop: IpAddr) {
+    pub fn route(&mut self, destination: IpCidr, next_hop: IpAddr) {
         self.routes.push((destination, next_hop));
     }
 

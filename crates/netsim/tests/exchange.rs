@@ -12,8 +12,8 @@ use std::ops::Range;
 use std::time::Duration;
 
 use chacha20::ChaCha20Rng;
-use mnet_proto::{Config, SocketId};
-use netsim::{Cidr, Faults, HostId, Link, LinkId, Network, RouterId};
+use mnet_proto::{Config, IpCidr, SocketId};
+use netsim::{Faults, HostId, Link, LinkId, Network, RouterId};
 use rand_core::{Rng, SeedableRng};
 
 const SEEDS: [u64; 2] = [1, 2];
@@ -58,7 +58,7 @@ impl Scene {
         let router = net.router();
         let addresses = [["10.0.0.1/24", "fd00:0:0:1::1/64"], ["10.0.1.1/24", "fd00:0:0:2::1/64"]];
         for (link, addresses) in links.into_iter().zip(addresses) {
-            net.attach(router, link, &addresses.map(|address| address.parse::<Cidr>().unwrap()));
+            net.attach(router, link, &addresses.map(|address| address.parse::<IpCidr>().unwrap()));
         }
         let hosts = [0, 1].map(|end| net.host(links[end], &config(end)).unwrap());
         let sockets = hosts.map(|host| net.bind(host, PORT).unwrap());
@@ -81,9 +81,8 @@ impl Scene {
 /// How the host at an end is set up.
 fn config(end: usize) -> Config {
     let (address, _) = ADDRESSES[end];
-    let mut config = Config::new(format!("{address}/24").parse().unwrap());
-    config.ipv4_gateway = Some(Ipv4Addr::new(10, 0, end as u8, 1));
-    config
+    let config = Config::new(format!("{address}/24").parse().unwrap()).without_ipv6();
+    config.with_ipv4_gateway(Ipv4Addr::new(10, 0, end as u8, 1))
 }
 
 /// What a datagram holds: its number if there is room, and then what follows from the number.

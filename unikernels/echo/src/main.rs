@@ -1,4 +1,5 @@
-//! Sends every UDP datagram back to its sender (RFC 862), on each `--port=N`, or on port 7.
+//! Sends every UDP datagram back to its sender (RFC 862), on each `--port=N`, or on port 7; with
+//! `--join=GROUP`, what is sent to that group too.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
@@ -8,16 +9,25 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec::Vec;
 use core::error::Error;
+use core::net::IpAddr;
 
-use mnet::{RecvError, UdpSocket};
+use mnet::{Filter, RecvError, UdpSocket};
 
 #[mkernel::main(net = "service")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let ports = ports()?;
+    let (ports, groups) = arguments()?;
     let stack = mnet::stack("service").await?;
-    let bound = ports.iter().map(|&port| stack.udp().bind(port));
-    let sockets = bound.collect::<Result<Vec<_>, _>>()?;
-    log::info!("ready: {} echoes on UDP ports {ports:?}", stack.ipv4());
+    let mut sockets = Vec::new();
+    for &port in &ports {
+        let socket = stack.udp().bind(port)?;
+        socket.set_broadcast(true);
+        for &group in &groups {
+            socket.join(group, Filter::ANY).map_err(|error| format!("--join={group}: {error}"))?;
+        }
+        sockets.push(socket);
+    }
+    stack.ready().await;
+    log::info!("ready: echoes on UDP ports {ports:?}");
 
     let echoes: Vec<_> = sockets.into_iter().map(|socket| mkernel::spawn(echo(socket))).collect();
     for echo in echoes {
@@ -35,18 +45,22 @@ async fn echo(socket: UdpSocket) -> Result<(), RecvError> {
     }
 }
 
-/// What the arguments ask for, besides what they ask of the stack.
-fn ports() -> Result<Vec<u16>, Box<dyn Error>> {
-    let mut ports = Vec::new();
+/// What the arguments ask for, besides what they ask of the stack: ports and groups.
+fn arguments() -> Result<(Vec<u16>, Vec<IpAddr>), Box<dyn Error>> {
+    let (mut ports, mut groups) = (Vec::new(), Vec::new());
     for argument in mkernel::args().filter(|argument| !mnet::is_argument(argument)) {
-        let port = argument.strip_prefix("--port=").and_then(|port| port.parse().ok());
-        match port {
-            Some(1..) => ports.extend(port),
-            _ => return Err(format!("{argument}: give --port=N, with N from 1 to 65535").into()),
+        let (name, value) = argument.split_once('=').unwrap_or((argument, ""));
+        match (name, value.parse::<u16>(), value.parse::<IpAddr>()) {
+            ("--port", Ok(port @ 1..), _) => ports.push(port),
+            ("--join", _, Ok(group)) => groups.push(group),
+            _ => {
+                let usage = "give --port=N, with N from 1 to 65535, or --join=GROUP";
+                return Err(format!("{argument}: {usage}").into());
+            }
         }
     }
     if ports.is_empty() {
         ports.push(7);
     }
-    Ok(ports)
+    Ok((ports, groups))
 }

@@ -185,6 +185,12 @@ impl IpCidr {
         }
     }
 
+    /// Whether `address` is that of everybody with this prefix: IPv6 has none.
+    #[must_use]
+    pub fn is_broadcast(self, address: IpAddr) -> bool {
+        matches!(self, Self::V4(cidr) if cidr.broadcast().map(IpAddr::V4) == Some(address))
+    }
+
     /// The same prefix, and behind it zeros.
     #[must_use]
     pub(crate) const fn network(self) -> Self {

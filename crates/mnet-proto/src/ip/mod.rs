@@ -207,6 +207,12 @@ impl Ip {
         v4.map(address::Own::describe).chain(v6.map(address::Own::describe))
     }
 
+    /// Whether there is an address that may be used.
+    pub(crate) fn has_address(&self) -> bool {
+        self.v4.addresses.iter().any(|own| !own.claim.is_refused())
+            || self.v6.addresses.iter().any(address::Own::is_usable)
+    }
+
     /// Takes note of a change of addresses, for whoever asks, and forgets what followed from them.
     pub(crate) fn changed(&mut self, event: AddressEvent) {
         self.destinations.invalidate();

@@ -201,13 +201,13 @@ fn an_answer_goes_out_in_the_packet_of_the_question() {
             assert_eq!(&buffer[..length], expected);
         }
 
-        for length in [1_473, 100_000] {
+        for length in [65_508, 100_000] {
             client.send_to(b"hello", at_b(7)).await.unwrap();
             let datagram = server.recv_datagram().await.unwrap();
             let refused = datagram.reply_with(length, |_| ()).await;
-            assert_eq!(refused, Err(SendError::PacketTooBig { mtu: 1_500 }));
+            assert_eq!(refused, Err(SendError::PacketTooBig { mtu: 65_535 }));
             let refused = client.send_with(at_b(7), length, |_| ()).await;
-            assert_eq!(refused, Err(SendError::PacketTooBig { mtu: 1_500 }));
+            assert_eq!(refused, Err(SendError::PacketTooBig { mtu: 65_535 }));
         }
     });
 }
@@ -291,13 +291,11 @@ fn the_device_is_let_go_with_the_last_handle() {
 }
 
 #[test]
-fn a_stack_on_no_device_or_without_an_address_says_so() {
+fn a_stack_on_no_device_says_so() {
     block_on(async {
         let config = mnet::Config::new("10.0.0.2/24".parse().unwrap());
         let error = mnet::stack("nonesuch").config(config).await.unwrap_err();
         assert!(matches!(error, StackError::Device(_)));
         assert_eq!(error.to_string(), "no network device 'nonesuch': this image has none");
-        let error = mnet::stack("nonesuch").await.unwrap_err();
-        assert!(matches!(error, StackError::Argument(_)));
     });
 }

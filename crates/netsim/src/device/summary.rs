@@ -2,12 +2,9 @@ use std::fmt;
 use std::net::IpAddr;
 
 use mnet_proto::wire::arp::{Arp, REPLY, REQUEST};
-use mnet_proto::wire::ethernet::{ARP, HEADER_LEN, Header, IPV4};
+use mnet_proto::wire::ethernet::{ARP, HEADER_LEN, Header, IPV4, IPV6};
 use mnet_proto::wire::{icmpv4, icmpv6, ipv4, ipv6, udp};
 use netdev::Mac;
-
-/// EtherType of IPv6.
-const IPV6: u16 = 0x86dd;
 
 /// What a frame is, in one line for a person: protocol, addresses and ports, and in parentheses how
 /// many bytes the frame has. Checksums are not looked at.

@@ -1,5 +1,6 @@
 use std::net::{IpAddr, Ipv6Addr};
 
+use mnet_proto::wire::ethernet::IPV6;
 use mnet_proto::wire::ipv6::{
     Fields, HEADER_LEN, Header, ICMP, MIN_MTU, is_host_address, multicast_mac,
 };
@@ -7,7 +8,7 @@ use mnet_proto::wire::ndp::{self, Message};
 use mnet_proto::wire::{icmpv6, ipv4};
 use netdev::{Instant, Mac, Packet};
 
-use super::{IPV6, Router, quote};
+use super::{Router, quote};
 
 /// Where the hop limit is.
 const HOP_LIMIT: usize = 7;

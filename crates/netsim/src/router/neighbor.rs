@@ -3,11 +3,11 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use mnet_proto::wire::arp::{Arp, REPLY, REQUEST};
-use mnet_proto::wire::ethernet::{ARP, IPV4};
+use mnet_proto::wire::ethernet::{ARP, IPV4, IPV6};
 use mnet_proto::wire::{icmpv4, icmpv6, ipv6, ndp};
 use netdev::{Instant, Mac};
 
-use super::{IPV6, Router, ipv4};
+use super::{Router, ipv4};
 
 /// Time between two requests (RFC 4861 §10, RetransTimer).
 const RETRANSMIT: Duration = Duration::from_secs(1);

@@ -14,13 +14,14 @@ use etherparse::{
     Icmpv4Type, Icmpv6Type, Ipv4Header, SlicedPacket, TransportSlice, icmpv4, icmpv6,
 };
 use mnet_proto::Config;
-use netsim::{Advertisement, Cidr, Link, LinkId, Network, RouterId};
+use mnet_proto::IpCidr;
+use netsim::{Advertisement, Link, LinkId, Network, RouterId};
 
 use crate::peer::{Peer, Probe, run, udp};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn cidrs(texts: &[&str]) -> Vec<Cidr> {
+fn cidrs(texts: &[&str]) -> Vec<IpCidr> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
 
@@ -75,8 +76,8 @@ fn stacks_on_two_links_reach_each_other() {
     let (mut net, first, second, router) = scene(1_500);
     let [a, b] = [(first, "10.0.0.2/24", [10, 0, 0, 1]), (second, "10.0.1.2/24", [10, 0, 1, 1])]
         .map(|(link, address, gateway)| {
-            let mut config = Config::new(address.parse().unwrap());
-            config.ipv4_gateway = Some(gateway.into());
+            let config = Config::new(address.parse().unwrap()).without_ipv6();
+            let config = config.with_ipv4_gateway(gateway.into());
             net.host(link, &config).unwrap()
         });
     let [at_a, at_b] = [a, b].map(|host| net.bind(host, 7).unwrap());
@@ -146,7 +147,7 @@ fn smoltcp_takes_its_address_and_route_from_an_advertisement() {
     run(&mut net, &mut [a, b], 4 * SECOND);
     let (payload, from) = b.receive().unwrap();
     assert_eq!(payload, b"hello");
-    assert!("fd00:0:0:1::/64".parse::<Cidr>().unwrap().contains(from.ip()), "{from}");
+    assert!("fd00:0:0:1::/64".parse::<IpCidr>().unwrap().contains(from.ip()), "{from}");
 }
 
 #[test]
