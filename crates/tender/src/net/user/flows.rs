@@ -81,15 +81,20 @@ impl Flows {
     }
 
     /// The peer that a port of the gateway stands for, to a port of the guest.
-    pub(super) fn peer(&mut self, now: Instant, guest: u16, port: NonZeroU16) -> Option<Peer> {
-        let &index = self.by_port.get(&(NonZeroU16::new(guest)?, port))?;
+    pub(super) fn peer(
+        &mut self,
+        now: Instant,
+        guest: NonZeroU16,
+        port: NonZeroU16,
+    ) -> Option<Peer> {
+        let &index = self.by_port.get(&(guest, port))?;
         self.flows.touch(index, now);
         self.flows.get(index).map(|flow| flow.peer)
     }
 
     /// Whether this port of the guest is published.
-    pub(super) fn is_published(&self, guest: u16) -> bool {
-        self.ports.iter().any(|port| port.get() == guest)
+    pub(super) fn is_published(&self, guest: NonZeroU16) -> bool {
+        self.ports.contains(&guest)
     }
 
     fn free_port(&mut self, guest: NonZeroU16, own: NonZeroU16) -> Option<NonZeroU16> {

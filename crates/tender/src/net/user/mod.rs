@@ -4,32 +4,40 @@
 //! unlike `SOCK_SEQPACKET` they have no connection that could end, so that an empty frame is not
 //! taken for an end, and a write never raises SIGPIPE.
 
+mod addresses;
 mod drops;
 mod flows;
 mod gateway;
+mod link;
+mod outgoing;
 mod pktinfo;
 mod queue;
 mod recent;
 mod socket;
-mod wire;
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
-use netdev::{Instant, Mac};
+use mnet_proto::wire::ethernet;
+use netdev::{Instant, Mac, Packet, Pool};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::{Errno, read, write};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use self::drops::Drop;
 use self::flows::Peer;
-use self::gateway::{Action, Gateway, HEADERS, MAX_FRAME};
+use self::gateway::{Action, Gateway};
 use self::queue::Queue;
 use self::socket::Socket;
 use super::{NetworkError, Publish, PublishError};
 use crate::error::Error;
 
-pub(crate) use self::gateway::{MAC, MTU};
+pub(crate) use self::addresses::MAC;
+
+/// Most bytes of IP in a frame.
+pub(crate) const MTU: u16 = 1500;
+/// Most bytes in a frame.
+const MAX_FRAME: usize = ethernet::HEADER_LEN + MTU as usize;
 
 /// Bytes to ask for in each socket buffer: room for some hundreds of large datagrams.
 const SOCKET_BUFFER: usize = 4 << 20;
@@ -51,6 +59,8 @@ pub(crate) struct UserNetwork {
     outgoing: Vec<Option<Socket>>,
     /// A frame of the image at a time, with one byte more to know what is too long.
     buffer: Box<[u8; MAX_FRAME + 1]>,
+    /// A datagram of the host at a time.
+    packet: Packet,
     /// Whether the host's sockets are left alone, because the queue to the image is full.
     paused: bool,
 }
@@ -114,6 +124,9 @@ impl UserNetwork {
             published: publish.iter().map(bind).collect::<Result<_, _>>()?,
             outgoing: Vec::new(),
             buffer: Box::new([0; MAX_FRAME + 1]),
+            packet: Pool::new(1, usize::from(u16::MAX)).take().ok_or_else(|| {
+                error(NetworkError::System { what: "get memory for it", source: Errno::NOMEM })
+            })?,
             paused: false,
         };
         Ok((network, images))
@@ -160,9 +173,9 @@ impl UserNetwork {
         // As many as may be there at once; what is sent meanwhile has its turn later.
         for _ in 0..QUEUE {
             let Ok(length) = read(&self.guest.socket, &mut self.buffer[..]) else { return false };
-            let drop = match self.gateway.handle_frame(now, &mut self.buffer[..length]) {
+            let frame = &self.buffer[..length];
+            let drop = match self.gateway.handle_frame(now, frame, &mut self.guest.queue) {
                 Action::None => None,
-                Action::Reply(frame) => self.guest.send(frame).err(),
                 Action::Published { peer, payload } => {
                     self.published[peer.publish].answer(payload, peer.asked, peer.address).err()
                 }
@@ -171,10 +184,10 @@ impl UserNetwork {
                     if open {
                         let add =
                             |opened: &Socket| set.add(opened, source, host_events(self.paused));
-                        open_outgoing(&mut self.outgoing, socket, add);
+                        open_outgoing(&mut self.outgoing, socket, to, add);
                     }
                     match self.outgoing.get(socket) {
-                        Some(Some(opened)) => opened.send(payload, to.into()).err(),
+                        Some(Some(opened)) => opened.send(payload, to).err(),
                         _ => {
                             self.gateway.close(socket);
                             Some(Drop::NotSent)
@@ -203,30 +216,22 @@ impl UserNetwork {
                 _ => return 0,
             },
         };
+        let Self { gateway, packet, guest: GuestEnd { queue, .. }, .. } = self;
         if outgoing.is_none() {
-            let slot = self.guest.queue.back();
-            if let Some(length) = slot.and_then(|slot| self.gateway.poll_introduce(now, slot)) {
-                self.guest.queue.push(length);
-            }
+            gateway.introduce(now, queue);
         }
         for count in 0..BATCH {
-            let Some(slot) = self.guest.queue.back() else { return count };
-            let Some((length, from, asked)) = socket.receive(&mut slot[HEADERS..]) else {
+            if queue.room() == 0 {
                 return count;
-            };
-            let datagram = &mut slot[..HEADERS + length];
-            let frame = match (outgoing, from) {
-                (None, address) => {
-                    let peer = Peer { publish: index, asked, address };
-                    self.gateway.handle_published(now, peer, datagram)
+            }
+            packet.clear();
+            let Some((from, asked)) = socket.receive(packet) else { return count };
+            match outgoing {
+                None => {
+                    let peer = Peer { publish: index, asked, address: from };
+                    gateway.handle_published(now, peer, packet, queue);
                 }
-                (Some(index), SocketAddr::V4(from)) => {
-                    self.gateway.handle_outgoing(index, from, datagram)
-                }
-                (Some(_), SocketAddr::V6(_)) => None,
-            };
-            if let Some(length) = frame.map(<[u8]>::len) {
-                self.guest.queue.push(length);
+                Some(index) => gateway.handle_outgoing(index, from, packet, queue),
             }
         }
         BATCH
@@ -242,7 +247,7 @@ impl UserNetwork {
                 self.guest.awaited = waiting;
             }
         }
-        let paused = self.guest.queue.is_full();
+        let paused = self.guest.queue.room() == 0;
         if paused != self.paused {
             self.paused = paused;
             let events = host_events(paused);
@@ -282,12 +287,14 @@ fn host_events(paused: bool) -> EventFlags {
 fn open_outgoing(
     sockets: &mut Vec<Option<Socket>>,
     index: usize,
+    to: SocketAddr,
     add: impl FnOnce(&Socket) -> Result<(), Errno>,
 ) {
     if index >= sockets.len() {
         sockets.resize_with(index + 1, || None);
     }
-    sockets[index] = Socket::any_port(OUTGOING_BUFFER).ok().filter(|socket| add(socket).is_ok());
+    sockets[index] =
+        Socket::any_port(to, OUTGOING_BUFFER).ok().filter(|socket| add(socket).is_ok());
 }
 
 /// Our end of the pair of sockets, and the frames that wait for room in the image's.
@@ -300,14 +307,6 @@ struct GuestEnd {
 }
 
 impl GuestEnd {
-    /// Sends a frame behind those that wait.
-    fn send(&mut self, frame: &[u8]) -> Result<(), Drop> {
-        let slot = self.queue.back().and_then(|slot| slot.get_mut(..frame.len()));
-        slot.ok_or(Drop::NotTaken)?.copy_from_slice(frame);
-        self.queue.push(frame.len());
-        Ok(())
-    }
-
     /// Gives the image the frames that wait, as many as it has room for, and tells how many more
     /// were lost, as it has closed its end.
     fn flush(&mut self) -> usize {

@@ -1,8 +1,9 @@
 //! UDP sockets of the host.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 
+use netdev::Packet;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
 
@@ -40,9 +41,13 @@ impl Socket {
         Ok(Self { socket, local })
     }
 
-    /// A socket at a port that the host chooses.
-    pub(super) fn any_port(buffers: usize) -> Result<Self, Errno> {
-        Self::bind((Ipv4Addr::UNSPECIFIED, 0).into(), buffers)
+    /// A socket at a port that the host chooses, to send there.
+    pub(super) fn any_port(to: SocketAddr, buffers: usize) -> Result<Self, Errno> {
+        let any: IpAddr = match to {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        Self::bind((any, 0).into(), buffers)
     }
 
     pub(super) fn local(&self) -> SocketAddr {
@@ -62,14 +67,25 @@ impl Socket {
         pktinfo::send(self.as_fd(), payload, from, to).map_err(|_| Drop::NotSent)
     }
 
-    /// A datagram that has come: its length, from whom, and to which address of the host. What
-    /// does not fit into `buffer` is cut off.
-    pub(super) fn receive(&self, buffer: &mut [u8]) -> Option<(usize, SocketAddr, IpAddr)> {
-        if self.local.ip().is_unspecified() {
-            return pktinfo::receive(self.as_fd(), buffer).ok();
-        }
-        let (length, from) = self.socket.recv_from(buffer).ok()?;
-        Some((length, from, self.local.ip()))
+    /// Fills an empty packet with a datagram that has come, and tells from whom it is, and to which
+    /// address of the host it came. What does not fit is cut off.
+    pub(super) fn receive(&self, packet: &mut Packet) -> Option<(SocketAddr, IpAddr)> {
+        let mut addresses = None;
+        packet
+            .fill(|buffer| {
+                let (length, from, asked) = if self.local.ip().is_unspecified() {
+                    pktinfo::receive(self.as_fd(), buffer)?
+                } else {
+                    let received = self.socket.recv_from(buffer);
+                    let (length, from) = received
+                        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+                    (length, from, self.local.ip())
+                };
+                addresses = Some((from, asked));
+                Ok::<_, Errno>(length)
+            })
+            .ok()?;
+        addresses
     }
 }
 

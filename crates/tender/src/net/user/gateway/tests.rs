@@ -1,18 +1,78 @@
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
+use mnet_proto::wire::Checksum;
+use netdev::Pool;
 use proptest::prelude::*;
 
+use super::super::addresses::GUEST;
 use super::*;
+
+const ADDRESS: Ipv4Addr = GATEWAY;
+const MAX_PAYLOAD: usize = 1472;
 
 const GUEST_MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
 const ASKED: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const REMOTE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
-fn gateway() -> Gateway {
+/// A gateway, and the queue to its guest.
+struct Scene {
+    gateway: Gateway,
+    queue: Queue,
+}
+
+fn gateway() -> Scene {
     let port = |port| NonZeroU16::new(port).unwrap();
-    Gateway::new(GUEST_MAC, vec![port(7), port(7), port(9)])
+    let gateway = Gateway::new(GUEST_MAC, vec![port(7), port(7), port(9)]);
+    Scene { gateway, queue: Queue::new(64) }
+}
+
+impl Scene {
+    /// Takes a frame that the guest sends.
+    fn send<'f>(&mut self, now: Instant, frame: &'f [u8]) -> Action<'f> {
+        self.gateway.handle_frame(now, frame, &mut self.queue)
+    }
+
+    /// The next frame to the guest.
+    fn frame(&mut self) -> Option<Vec<u8>> {
+        let frame = self.queue.front().map(<[u8]>::to_vec);
+        self.queue.pop();
+        frame
+    }
+
+    /// The one frame that answers a frame of the guest.
+    #[track_caller]
+    fn reply(&mut self, frame: &[u8]) -> Vec<u8> {
+        assert_eq!(self.send(at(0), frame), Action::None);
+        let reply = self.frame().unwrap();
+        assert_eq!(self.frame(), None);
+        reply
+    }
+
+    /// The frame to the guest of a datagram to a published port.
+    fn publish(&mut self, now: Instant, peer: Peer, payload: &[u8]) -> Option<Vec<u8>> {
+        self.gateway.handle_published(now, peer, &mut packet(payload), &mut self.queue);
+        self.frame()
+    }
+
+    /// The frame to the guest of a datagram to the socket of one of its ports.
+    fn answer(
+        &mut self,
+        socket: usize,
+        from: impl Into<SocketAddr>,
+        payload: &[u8],
+    ) -> Option<Vec<u8>> {
+        self.gateway.handle_outgoing(socket, from.into(), &mut packet(payload), &mut self.queue);
+        self.frame()
+    }
+}
+
+/// A packet that holds this.
+fn packet(payload: &[u8]) -> Packet {
+    let mut packet = Pool::new(1, 2048).take().unwrap();
+    packet.append(payload.len()).unwrap().copy_from_slice(payload);
+    packet
 }
 
 fn at(seconds: u64) -> Instant {
@@ -38,14 +98,9 @@ fn frame(source: u16, to: Ipv4Addr, port: u16, payload: &[u8]) -> Vec<u8> {
 /// The same with the IPv4 checksum made right again.
 fn with_checksum(mut frame: Vec<u8>) -> Vec<u8> {
     frame[24..26].fill(0);
-    let sum = Sum::default().add(&frame[14..34]).finish();
-    frame[24..26].copy_from_slice(&sum.to_be_bytes());
+    let sum = Checksum::new().add_bytes(&frame[14..34]).finish();
+    frame[24..26].copy_from_slice(&sum);
     frame
-}
-
-/// A payload with room for the headers before it.
-fn buffer(payload: &[u8]) -> Vec<u8> {
-    [&[0xee; HEADERS][..], payload].concat()
 }
 
 /// Source, ports and payload of a frame to the guest, whose checksums are checked.
@@ -65,12 +120,12 @@ fn datagram(frame: &[u8]) -> (Ipv4Addr, u16, u16, Vec<u8>) {
 
 /// Why a frame is dropped.
 #[track_caller]
-fn assert_dropped(frame: &mut [u8], reason: Drop) {
-    let mut gateway = gateway();
-    assert_eq!(gateway.handle_frame(at(0), frame), Action::None);
+fn assert_dropped(frame: &[u8], reason: Drop) {
+    let mut scene = gateway();
+    assert_eq!(scene.send(at(0), frame), Action::None);
     let mut expected = Drops::default();
     expected.count(reason);
-    assert_eq!(gateway.drops(), &expected);
+    assert_eq!(scene.gateway.drops(), &expected);
 }
 
 #[test]
@@ -90,10 +145,9 @@ fn who_asks_for_the_gateway_and_nobody_else_is_answered() {
         PacketBuilder::ethernet2(GUEST_MAC.0, [0xff; 6]).arp(arp).write(&mut frame).unwrap();
         frame
     };
-    let mut gateway = gateway();
-    let mut request = ask(ADDRESS);
-    let Action::Reply(reply) = gateway.handle_frame(at(0), &mut request) else { panic!() };
-    let packet = SlicedPacket::from_ethernet(reply).unwrap();
+    let mut scene = gateway();
+    let reply = scene.reply(&ask(ADDRESS));
+    let packet = SlicedPacket::from_ethernet(&reply).unwrap();
     let Some(NetSlice::Arp(arp)) = packet.net else { panic!("{packet:?}") };
     assert_eq!(arp.operation(), etherparse::ArpOperation::REPLY);
     assert_eq!(
@@ -104,20 +158,20 @@ fn who_asks_for_the_gateway_and_nobody_else_is_answered() {
     assert_eq!(arp.target_protocol_addr(), GUEST.octets());
 
     // Its own address, which it probes and announces, is nobody else's.
-    assert_dropped(&mut ask(GUEST), Drop::Arp);
-    assert_dropped(&mut ask(Ipv4Addr::new(10, 0, 2, 3)), Drop::Arp);
+    assert_dropped(&ask(GUEST), Drop::Arp);
+    assert_dropped(&ask(Ipv4Addr::new(10, 0, 2, 3)), Drop::Arp);
     let mut claim = ask(ADDRESS);
     claim[21] = 2;
-    assert_dropped(&mut claim, Drop::Arp);
+    assert_dropped(&claim, Drop::Arp);
 }
 
 #[test]
 fn the_guest_learns_of_the_gateway_before_a_datagram_and_again_after_a_silence() {
-    let mut gateway = gateway();
-    let mut frame = [0xee; MAX_FRAME];
+    let mut scene = gateway();
     let mut introduces = |seconds| {
-        let length = gateway.poll_introduce(at(seconds), &mut frame)?;
-        let packet = SlicedPacket::from_ethernet(&frame[..length]).unwrap();
+        scene.gateway.introduce(at(seconds), &mut scene.queue);
+        let frame = scene.frame()?;
+        let packet = SlicedPacket::from_ethernet(&frame).unwrap();
         let Some(NetSlice::Arp(arp)) = packet.net else { panic!("no ARP") };
         assert_eq!(arp.operation(), etherparse::ArpOperation::REQUEST);
         assert_eq!(arp.sender_hw_addr(), MAC.0);
@@ -142,10 +196,9 @@ fn the_gateway_answers_a_ping_with_what_was_in_it() {
             .unwrap();
         frame
     };
-    let mut gateway = gateway();
-    let mut request = ping(ADDRESS);
-    let Action::Reply(reply) = gateway.handle_frame(at(0), &mut request) else { panic!() };
-    let packet = SlicedPacket::from_ethernet(reply).unwrap();
+    let mut scene = gateway();
+    let reply = scene.reply(&ping(ADDRESS));
+    let packet = SlicedPacket::from_ethernet(&reply).unwrap();
     let Some(TransportSlice::Icmpv4(icmp)) = packet.transport else { panic!("{packet:?}") };
     let header = icmp.header();
     assert_eq!(
@@ -155,15 +208,15 @@ fn the_gateway_answers_a_ping_with_what_was_in_it() {
     assert_eq!(icmp.payload(), b"odd");
     assert_eq!(header.checksum, header.icmp_type.calc_checksum(b"odd"));
 
-    assert_dropped(&mut ping(REMOTE), Drop::Destination);
+    assert_dropped(&ping(REMOTE), Drop::Destination);
     let mut wrong = ping(ADDRESS);
     wrong[36] ^= 1;
-    assert_dropped(&mut wrong, Drop::Icmp);
+    assert_dropped(&wrong, Drop::Icmp);
 }
 
 #[test]
 fn an_answer_goes_back_to_the_peer_that_asked_from_the_port_that_it_asked() {
-    let mut gateway = gateway();
+    let mut scene = gateway();
     let peers = [
         (0, "192.0.2.1:5000"),
         (0, "192.0.2.2:6000"),
@@ -173,23 +226,19 @@ fn an_answer_goes_back_to_the_peer_that_asked_from_the_port_that_it_asked() {
     for (publish, from) in peers {
         let peer = Peer { publish, ..peer(from) };
         let port = peer.address.port();
-        let mut request = buffer(b"hello");
-        let frame_in = gateway.handle_published(at(0), peer, &mut request).unwrap();
+        let request = scene.publish(at(0), peer, b"hello").unwrap();
         let expected = (ADDRESS, port, 7, b"hello".to_vec());
-        assert_eq!(datagram(frame_in), expected, "a peer keeps its port number");
+        assert_eq!(datagram(&request), expected, "a peer keeps its port number");
 
-        let mut answer = frame(7, ADDRESS, port, b"world");
-        assert_eq!(
-            gateway.handle_frame(at(0), &mut answer),
-            Action::Published { peer, payload: b"world" }
-        );
+        let answer = frame(7, ADDRESS, port, b"world");
+        assert_eq!(scene.send(at(0), &answer), Action::Published { peer, payload: b"world" });
     }
-    assert_eq!(gateway.drops(), &Drops::default());
+    assert_eq!(scene.gateway.drops(), &Drops::default());
 }
 
 #[test]
 fn peers_of_the_same_port_number_are_kept_apart() {
-    let mut gateway = gateway();
+    let mut scene = gateway();
     let first = peer("192.0.2.1:5000");
     let peers = [
         first,
@@ -197,106 +246,92 @@ fn peers_of_the_same_port_number_are_kept_apart() {
         Peer { publish: 1, ..first },
         Peer { asked: IpAddr::V4(REMOTE), ..first },
     ];
-    let ports = peers.map(|peer| {
-        let mut request = buffer(b"");
-        datagram(gateway.handle_published(at(0), peer, &mut request).unwrap()).1
-    });
+    let ports = peers.map(|peer| datagram(&scene.publish(at(0), peer, b"").unwrap()).1);
     assert_eq!(ports, [5000, 49152, 49153, 49154]);
     for (peer, port) in peers.into_iter().zip(ports) {
-        let mut answer = frame(7, ADDRESS, port, b"");
-        assert_eq!(
-            gateway.handle_frame(at(0), &mut answer),
-            Action::Published { peer, payload: b"" }
-        );
+        let answer = frame(7, ADDRESS, port, b"");
+        assert_eq!(scene.send(at(0), &answer), Action::Published { peer, payload: b"" });
     }
     // To another port of the guest, the number is free.
     let another = Peer { publish: 2, ..peer("192.0.2.9:5000") };
-    let mut request = buffer(b"");
-    assert_eq!(datagram(gateway.handle_published(at(0), another, &mut request).unwrap()).1, 5000);
+    assert_eq!(datagram(&scene.publish(at(0), another, b"").unwrap()).1, 5000);
 }
 
 #[test]
 fn a_flood_of_peers_does_not_end_a_conversation() {
-    let mut gateway = gateway();
+    let mut scene = gateway();
     let friend = peer("192.0.2.1:5000");
     let mut refused = 0;
     for n in 0..3 * MAX_FLOWS {
         // A datagram of the friend's each second; four thousand newcomers in the same time.
         let now = at(n as u64 / 4096);
         if n % 4096 == 0 {
-            assert!(gateway.handle_published(now, friend, &mut buffer(b"")).is_some());
+            assert!(scene.publish(now, friend, b"").is_some());
         }
         let address = SocketAddr::from(([10, (n >> 16) as u8, (n >> 8) as u8, n as u8], 5000));
-        refused += usize::from(
-            gateway.handle_published(now, Peer { address, ..friend }, &mut buffer(b"")).is_none(),
-        );
+        refused += usize::from(scene.publish(now, Peer { address, ..friend }, b"").is_none());
     }
     assert!(refused > 0, "no table is without end");
-    let mut answer = frame(7, ADDRESS, 5000, b"still here");
+    let answer = frame(7, ADDRESS, 5000, b"still here");
     assert_eq!(
-        gateway.handle_frame(at(6), &mut answer),
+        scene.send(at(6), &answer),
         Action::Published { peer: friend, payload: b"still here" }
     );
     let newcomer = peer("192.0.2.3:1");
-    assert!(gateway.handle_published(at(10), newcomer, &mut buffer(b"")).is_some());
+    assert!(scene.publish(at(10), newcomer, b"").is_some());
 }
 
 #[test]
 fn a_late_answer_reaches_nobody() {
-    let mut gateway = gateway();
-    gateway.handle_published(at(0), peer("192.0.2.1:53"), &mut buffer(b"")).unwrap();
-    assert_eq!(gateway.poll_timeout(), Some(at(60)));
-    gateway.handle_timeout(at(60), |_| panic!("no socket is open"));
-    assert_eq!(gateway.poll_timeout(), None);
-    let mut answer = frame(7, ADDRESS, 53, b"");
-    assert_eq!(gateway.handle_frame(at(61), &mut answer), Action::None);
-    assert_eq!(gateway.drops().iter().collect::<Vec<_>>().len(), 1);
+    let mut scene = gateway();
+    scene.publish(at(0), peer("192.0.2.1:53"), b"").unwrap();
+    assert_eq!(scene.gateway.poll_timeout(), Some(at(60)));
+    scene.gateway.handle_timeout(at(60), |_| panic!("no socket is open"));
+    assert_eq!(scene.gateway.poll_timeout(), None);
+    let answer = frame(7, ADDRESS, 53, b"");
+    assert_eq!(scene.send(at(61), &answer), Action::None);
+    assert_eq!(scene.gateway.drops().iter().collect::<Vec<_>>().len(), 1);
 }
 
 #[test]
 fn what_the_guest_sends_elsewhere_leaves_by_one_socket_for_each_of_its_ports() {
-    let mut gateway = gateway();
-    let send = |gateway: &mut Gateway, source, to, port, seconds| {
-        let mut frame = frame(source, to, port, b"question");
-        match gateway.handle_frame(at(seconds), &mut frame) {
-            Action::Outgoing { socket, open, to, payload: b"question" } => (socket, open, to),
-            other => panic!("{other:?}"),
-        }
+    let mut scene = gateway();
+    let send = |scene: &mut Scene, source, to, port, seconds| match scene
+        .send(at(seconds), &frame(source, to, port, b"question"))
+    {
+        Action::Outgoing { socket, open, to, payload: b"question" } => (socket, open, to),
+        other => panic!("{other:?}"),
     };
-    let remote = |port| SocketAddrV4::new(REMOTE, port);
-    assert_eq!(send(&mut gateway, 4000, REMOTE, 53, 0), (0, true, remote(53)));
-    assert_eq!(send(&mut gateway, 4000, REMOTE, 54, 0), (0, false, remote(54)));
-    assert_eq!(send(&mut gateway, 4001, REMOTE, 53, 1), (1, true, remote(53)));
-    let loopback = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 53);
-    assert_eq!(send(&mut gateway, 4001, ADDRESS, 53, 1), (1, false, loopback));
+    let remote = |port| SocketAddr::from((REMOTE, port));
+    assert_eq!(send(&mut scene, 4000, REMOTE, 53, 0), (0, true, remote(53)));
+    assert_eq!(send(&mut scene, 4000, REMOTE, 54, 0), (0, false, remote(54)));
+    assert_eq!(send(&mut scene, 4001, REMOTE, 53, 1), (1, true, remote(53)));
+    let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 53));
+    assert_eq!(send(&mut scene, 4001, ADDRESS, 53, 1), (1, false, loopback));
 
-    let mut answer = buffer(b"answer");
-    let frame = gateway.handle_outgoing(0, remote(53), &mut answer).unwrap();
-    assert_eq!(datagram(frame), (REMOTE, 53, 4000, b"answer".to_vec()));
-    let mut answer = buffer(b"answer");
-    let frame = gateway.handle_outgoing(1, loopback, &mut answer).unwrap();
-    assert_eq!(datagram(frame), (ADDRESS, 53, 4001, b"answer".to_vec()));
+    let answer = scene.answer(0, remote(53), b"answer").unwrap();
+    assert_eq!(datagram(&answer), (REMOTE, 53, 4000, b"answer".to_vec()));
+    let answer = scene.answer(1, loopback, b"answer").unwrap();
+    assert_eq!(datagram(&answer), (ADDRESS, 53, 4001, b"answer".to_vec()));
 
     let mut closed = Vec::new();
-    gateway.handle_timeout(at(60), |socket| closed.push(socket));
+    scene.gateway.handle_timeout(at(60), |socket| closed.push(socket));
     assert_eq!(closed, [0]);
-    assert!(gateway.handle_outgoing(0, remote(53), &mut buffer(b"late")).is_none());
-    assert_eq!(send(&mut gateway, 4002, REMOTE, 53, 60), (0, true, remote(53)));
+    assert!(scene.answer(0, remote(53), b"late").is_none());
+    assert_eq!(send(&mut scene, 4002, REMOTE, 53, 60), (0, true, remote(53)));
 }
 
 #[test]
 fn there_are_no_more_sockets_than_the_host_can_spare() {
-    let mut gateway = gateway();
+    let mut scene = gateway();
     for port in 0..MAX_OUTGOING as u16 {
-        let mut frame = frame(4000 + port, REMOTE, 53, b"");
-        let action = gateway.handle_frame(at(0), &mut frame);
+        let frame = frame(4000 + port, REMOTE, 53, b"");
+        let action = scene.send(at(0), &frame);
         assert!(matches!(action, Action::Outgoing { open: true, .. }));
     }
-    let mut another = frame(9999, REMOTE, 53, b"");
-    assert_eq!(gateway.handle_frame(at(4), &mut another), Action::None);
-    let mut another = frame(9999, REMOTE, 53, b"");
-    let Action::Outgoing { socket: 0, open: true, .. } = gateway.handle_frame(at(5), &mut another)
-    else {
+    let another = frame(9999, REMOTE, 53, b"");
+    assert_eq!(scene.send(at(4), &another), Action::None);
+    let Action::Outgoing { socket: 0, open: true, .. } = scene.send(at(5), &another) else {
         panic!("the one idle longest leaves")
     };
 }
@@ -316,22 +351,21 @@ fn what_is_only_on_the_hosts_own_links_is_out_of_reach() {
         [10, 0, 2, 15],
         [10, 0, 2, 255],
     ] {
-        assert_dropped(&mut frame(4000, forbidden.into(), 53, b""), Drop::Destination);
-        let mut gateway = gateway();
-        gateway.handle_frame(at(0), &mut frame(4000, REMOTE, 53, b""));
-        let from = SocketAddrV4::new(forbidden.into(), 53);
-        let passed = gateway.handle_outgoing(0, from, &mut buffer(b"")).is_some();
+        assert_dropped(&frame(4000, forbidden.into(), 53, b""), Drop::Destination);
+        let mut scene = gateway();
+        scene.send(at(0), &frame(4000, REMOTE, 53, b""));
+        let passed = scene.answer(0, (forbidden, 53), b"").is_some();
         assert_eq!(passed, forbidden == [127, 0, 0, 1], "the host itself answers from there");
     }
 }
 
 #[test]
 fn a_computed_checksum_of_zero_is_sent_as_its_other_form() {
-    let mut gateway = gateway();
+    let mut scene = gateway();
     let sums = (0..=u16::MAX).map(|word| {
-        let mut request = buffer(&word.to_be_bytes());
-        let frame = gateway.handle_published(at(0), peer("192.0.2.1:5000"), &mut request).unwrap();
-        datagram(frame);
+        let peer = peer("192.0.2.1:5000");
+        let frame = scene.publish(at(0), peer, &word.to_be_bytes()).unwrap();
+        datagram(&frame);
         u16::from_be_bytes([frame[40], frame[41]])
     });
     assert!(sums.filter(|&sum| sum == 0xffff).count() >= 1);
@@ -345,27 +379,27 @@ fn malformed_frames_are_dropped_under_their_name() {
         frame[at] = byte;
         with_checksum(frame)
     };
-    assert_dropped(&mut [], Drop::FrameTooShort);
-    assert_dropped(&mut good()[..13], Drop::FrameTooShort);
-    assert_dropped(&mut [0; MAX_FRAME + 1], Drop::FrameTooLong);
-    assert_dropped(&mut changed(13, 0xdd), Drop::EtherType);
-    assert_dropped(&mut changed(0, 0xff), Drop::NotForGateway);
-    assert_dropped(&mut changed(14, 0x65), Drop::Ipv4Header);
-    assert_dropped(&mut changed(14, 0x44), Drop::Ipv4Header);
-    assert_dropped(&mut changed(16, 0xff), Drop::Ipv4Header);
-    assert_dropped(&mut good()[..33], Drop::Ipv4Header);
+    assert_dropped(&[], Drop::FrameTooShort);
+    assert_dropped(&good()[..13], Drop::FrameTooShort);
+    assert_dropped(&[0; MAX_FRAME + 1], Drop::FrameTooLong);
+    assert_dropped(&changed(13, 0xdd), Drop::EtherType);
+    assert_dropped(&changed(0, 0xff), Drop::NotForGateway);
+    assert_dropped(&changed(14, 0x65), Drop::Ipv4Header);
+    assert_dropped(&changed(14, 0x44), Drop::Ipv4Header);
+    assert_dropped(&changed(16, 0xff), Drop::Ipv4Header);
+    assert_dropped(&good()[..33], Drop::Ipv4Header);
     let mut wrong = good();
     wrong[24] ^= 1;
-    assert_dropped(&mut wrong, Drop::Ipv4Checksum);
-    assert_dropped(&mut changed(29, 16), Drop::Source);
-    assert_dropped(&mut changed(20, 0x20), Drop::Fragment);
-    assert_dropped(&mut changed(21, 1), Drop::Fragment);
-    assert_dropped(&mut changed(23, 6), Drop::Protocol);
-    assert_dropped(&mut changed(39, 7), Drop::UdpHeader);
-    assert_dropped(&mut changed(39, 99), Drop::UdpHeader);
-    assert_dropped(&mut changed(42, b'P'), Drop::UdpChecksum);
-    assert_dropped(&mut frame(4000, REMOTE, 0, b""), Drop::UdpHeader);
-    assert_dropped(&mut frame(0, REMOTE, 53, b""), Drop::UdpHeader);
+    assert_dropped(&wrong, Drop::Ipv4Checksum);
+    assert_dropped(&changed(29, 16), Drop::Source);
+    assert_dropped(&changed(20, 0x20), Drop::Fragment);
+    assert_dropped(&changed(21, 1), Drop::Fragment);
+    assert_dropped(&changed(23, 6), Drop::Protocol);
+    assert_dropped(&changed(39, 7), Drop::UdpHeader);
+    assert_dropped(&changed(39, 99), Drop::UdpHeader);
+    assert_dropped(&changed(42, b'P'), Drop::UdpChecksum);
+    assert_dropped(&frame(4000, REMOTE, 0, b""), Drop::UdpHeader);
+    assert_dropped(&frame(0, REMOTE, 53, b""), Drop::UdpHeader);
 }
 
 #[test]
@@ -375,34 +409,23 @@ fn a_datagram_may_come_with_options_padding_and_without_a_checksum() {
     odd[14] = 0x46;
     odd[17] += 4;
     odd[24..26].fill(0);
-    let sum = Sum::default().add(&odd[14..38]).finish();
-    odd[24..26].copy_from_slice(&sum.to_be_bytes());
+    let sum = Checksum::new().add_bytes(&odd[14..38]).finish();
+    odd[24..26].copy_from_slice(&sum);
     odd[44..46].fill(0);
-    let action = gateway().handle_frame(at(0), &mut odd).clone_payload();
-    assert_eq!(action.as_deref(), Some(&b"payload"[..]));
+    let mut scene = gateway();
+    let action = scene.send(at(0), &odd);
+    assert!(matches!(action, Action::Outgoing { payload: b"payload", .. }), "{action:?}");
 }
 
 #[test]
 fn a_datagram_that_needs_fragments_is_dropped() {
-    let mut gateway = gateway();
-    let mut largest = buffer(&[1; MAX_PAYLOAD]);
-    let frame = gateway.handle_published(at(0), peer("192.0.2.1:5000"), &mut largest).unwrap();
+    let mut scene = gateway();
+    let peer = peer("192.0.2.1:5000");
+    let frame = scene.publish(at(0), peer, &[1; MAX_PAYLOAD]).unwrap();
     assert_eq!(frame.len(), MAX_FRAME);
-    let mut larger = buffer(&[1; MAX_PAYLOAD + 1]);
-    assert!(gateway.handle_published(at(0), peer("192.0.2.1:5000"), &mut larger).is_none());
-    let dropped: Vec<_> = gateway.drops().iter().collect();
+    assert!(scene.publish(at(0), peer, &[1; MAX_PAYLOAD + 1]).is_none());
+    let dropped: Vec<_> = scene.gateway.drops().iter().collect();
     assert_eq!(dropped, [(1, "datagrams longer than 1472 bytes")]);
-}
-
-impl Action<'_> {
-    fn clone_payload(&self) -> Option<Vec<u8>> {
-        match self {
-            Action::Published { payload, .. } | Action::Outgoing { payload, .. } => {
-                Some(payload.to_vec())
-            }
-            _ => None,
-        }
-    }
 }
 
 proptest! {
@@ -423,10 +446,10 @@ proptest! {
             let length = usize::from(bytes[14] & 15) * 4;
             if let Some(header) = bytes.get_mut(14..14 + length) {
                 header[10..12].fill(0);
-                let sum = Sum::default().add(header).finish();
-                header[10..12].copy_from_slice(&sum.to_be_bytes());
+                let sum = Checksum::new().add_bytes(header).finish();
+                header[10..12].copy_from_slice(&sum);
             }
         }
-        gateway().handle_frame(at(0), &mut bytes);
+        gateway().send(at(0), &bytes);
     }
 }

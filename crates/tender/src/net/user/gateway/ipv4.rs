@@ -1,0 +1,64 @@
+//! What the guest says over IPv4.
+
+use std::net::Ipv4Addr;
+
+use mnet_proto::wire::{icmpv4, ipv4};
+use netdev::Instant;
+
+use super::super::addresses::{GATEWAY, GUEST};
+use super::super::drops::Drop;
+use super::super::queue::Queue;
+use super::{Action, Gateway};
+
+impl Gateway {
+    /// Takes a packet, with what may be behind it in the frame.
+    pub(super) fn ipv4<'f>(
+        &mut self,
+        now: Instant,
+        packet: &'f [u8],
+        out: &mut Queue,
+    ) -> Result<Action<'f>, Drop> {
+        let header = ipv4::Header::parse(packet).map_err(|_| Drop::Ipv4Header)?;
+        let (header_len, total_len) = (header.header_len(), header.total_len());
+        if !ipv4::checksum_is_valid(packet, header_len) {
+            return Err(Drop::Ipv4Checksum);
+        }
+        if header.source() != GUEST {
+            return Err(Drop::Source);
+        }
+        if header.is_fragment() {
+            return Err(Drop::Fragment);
+        }
+        let destination = header.destination();
+        let payload = packet.get(header_len..total_len).ok_or(Drop::Ipv4Header)?;
+        match header.protocol {
+            ipv4::UDP => self.udp(now, GUEST.into(), destination.into(), payload),
+            ipv4::ICMP => self.icmpv4(destination, payload, out),
+            _ => Err(Drop::Protocol),
+        }
+    }
+
+    /// Answers a ping.
+    fn icmpv4<'f>(
+        &mut self,
+        destination: Ipv4Addr,
+        message: &[u8],
+        out: &mut Queue,
+    ) -> Result<Action<'f>, Drop> {
+        if destination != GATEWAY {
+            return Err(Drop::Destination);
+        }
+        let icmp = icmpv4::Header::parse(message).ok_or(Drop::Icmp)?;
+        if (icmp.kind, icmp.code) != (icmpv4::ECHO_REQUEST, 0) {
+            return Err(Drop::Icmp);
+        }
+        let mut packet = self.link.packet()?;
+        let echo = &message[icmpv4::HEADER_LEN..];
+        packet.append(echo.len()).ok_or(Drop::DatagramTooLong)?.copy_from_slice(echo);
+        if !icmpv4::Header::emit(&mut packet, icmpv4::ECHO_REPLY, 0, icmp.rest) {
+            return Err(Drop::NotTaken);
+        }
+        self.link.ip(&mut packet, GATEWAY.into(), GUEST.into(), ipv4::ICMP, out)?;
+        Ok(Action::None)
+    }
+}

@@ -1,0 +1,50 @@
+//! What the guest sends in datagrams, over either family.
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
+
+use mnet_proto::wire::{ipv4, udp};
+use netdev::Instant;
+
+use super::super::addresses::{GATEWAY, to_host};
+use super::super::drops::Drop;
+use super::super::link::pseudo_header;
+use super::{Action, Gateway};
+
+impl Gateway {
+    /// Takes a datagram, with what may be behind it in the packet.
+    pub(super) fn udp<'f>(
+        &mut self,
+        now: Instant,
+        source: IpAddr,
+        destination: IpAddr,
+        datagram: &'f [u8],
+    ) -> Result<Action<'f>, Drop> {
+        let header = udp::Header::parse(datagram).ok_or(Drop::UdpHeader)?;
+        let datagram = datagram.get(..header.len()).ok_or(Drop::UdpHeader)?;
+        if header.has_checksum() {
+            let sum = pseudo_header(source, destination, ipv4::UDP, header.len() as u16);
+            if !sum.add_bytes(datagram).is_valid() {
+                return Err(Drop::UdpChecksum);
+            }
+        }
+        let payload = &datagram[udp::HEADER_LEN..];
+        let source_port = NonZeroU16::new(header.source.get()).ok_or(Drop::UdpHeader)?;
+        let port = NonZeroU16::new(header.destination.get()).ok_or(Drop::UdpHeader)?;
+
+        if destination == GATEWAY {
+            if let Some(peer) = self.published.peer(now, source_port, port) {
+                return Ok(Action::Published { peer, payload });
+            }
+            // A late answer: it must not reach a program on the host that the peer has chosen by
+            // its port number.
+            if self.published.is_published(source_port) {
+                return Err(Drop::NoPeer);
+            }
+        }
+        let to = SocketAddr::new(to_host(destination).ok_or(Drop::Destination)?, port.get());
+        let from = SocketAddr::new(source, source_port.get());
+        let (socket, open) = self.outgoing.admit(now, from).ok_or(Drop::TooManyPorts)?;
+        Ok(Action::Outgoing { socket, open, to, payload })
+    }
+}

@@ -1,0 +1,112 @@
+//! The way to the guest: frames around what goes there.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use mnet_proto::wire::{Checksum, arp, ethernet, ipv4, udp};
+use netdev::{Mac, Packet, Pool};
+
+use super::addresses::{GATEWAY, MAC};
+use super::drops::Drop;
+use super::queue::Queue;
+use super::{MAX_FRAME, MTU};
+
+/// TTL and hop limit of what the gateway sends.
+const HOP_LIMIT: u8 = 64;
+
+/// Puts headers around what goes to the guest, and the frames into the queue.
+#[derive(Debug)]
+pub(super) struct Link {
+    guest: Mac,
+    /// For what the gateway says itself, one packet at a time.
+    pool: Pool,
+}
+
+impl Link {
+    pub(super) fn new(guest: Mac) -> Self {
+        Self { guest, pool: Pool::new(2, netdev::HEADROOM + MAX_FRAME) }
+    }
+
+    /// An empty packet for something that the gateway says.
+    pub(super) fn packet(&self) -> Result<Packet, Drop> {
+        self.pool.take().ok_or(Drop::NotTaken)
+    }
+
+    /// Sends an ARP packet to this Ethernet address.
+    pub(super) fn arp(
+        &self,
+        opcode: u16,
+        target: (Mac, Ipv4Addr),
+        out: &mut Queue,
+    ) -> Result<(), Drop> {
+        let mut packet = self.packet()?;
+        let whole = arp::Arp::new(opcode, (MAC, GATEWAY), target).emit(&mut packet);
+        self.ethernet(&mut packet, ethernet::ARP, whole, out)
+    }
+
+    /// Sends the packet's window as the payload of a datagram.
+    pub(super) fn udp(
+        &mut self,
+        packet: &mut Packet,
+        from: SocketAddr,
+        to: SocketAddr,
+        out: &mut Queue,
+    ) -> Result<(), Drop> {
+        let sum = |length| pseudo_header(from.ip(), to.ip(), ipv4::UDP, length);
+        if !udp::Header::emit(packet, from.port(), to.port(), Some(sum)) {
+            return Err(Drop::DatagramTooLong);
+        }
+        self.ip(packet, from.ip(), to.ip(), ipv4::UDP, out)
+    }
+
+    /// Sends the packet's window as what this protocol says.
+    pub(super) fn ip(
+        &mut self,
+        packet: &mut Packet,
+        source: IpAddr,
+        destination: IpAddr,
+        protocol: u8,
+        out: &mut Queue,
+    ) -> Result<(), Drop> {
+        match (source, destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                if packet.len() > usize::from(MTU) - ipv4::HEADER_LEN {
+                    return Err(Drop::DatagramTooLong);
+                }
+                let (hop_limit, traffic_class) = (HOP_LIMIT, 0);
+                let fields =
+                    ipv4::Fields { source, destination, protocol, hop_limit, traffic_class };
+                let whole = ipv4::Header::emit(packet, &fields, true);
+                self.ethernet(packet, ethernet::IPV4, whole, out)
+            }
+            _ => Err(Drop::Destination),
+        }
+    }
+
+    fn ethernet(
+        &self,
+        packet: &mut Packet,
+        ethertype: u16,
+        whole: bool,
+        out: &mut Queue,
+    ) -> Result<(), Drop> {
+        let sent = whole
+            && ethernet::Header::emit(packet, self.guest, MAC, ethertype)
+            && out.push(packet.bytes());
+        if sent { Ok(()) } else { Err(Drop::NotTaken) }
+    }
+}
+
+/// The sum of the pseudo-header that upper layers check.
+pub(super) fn pseudo_header(
+    source: IpAddr,
+    destination: IpAddr,
+    protocol: u8,
+    length: u16,
+) -> Checksum {
+    match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            ipv4::pseudo_header(source, destination, protocol, length)
+        }
+        _ => Checksum::new(),
+    }
+}
