@@ -8,6 +8,10 @@ use netdev::Mac;
 pub(crate) const MAC: Mac = Mac([0x52, 0x55, 10, 0, 2, 2]);
 /// The gateway's address.
 pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
+/// Where the host's name server can be asked, if it has one.
+pub(crate) const NAMESERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 3);
+/// The mask of the network's addresses.
+pub(crate) const MASK: Ipv4Addr = Ipv4Addr::new(255, 255, 255, 0);
 /// Where the guest is.
 pub(crate) const GUEST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
 

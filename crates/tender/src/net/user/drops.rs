@@ -15,6 +15,7 @@ pub(super) enum Drop {
     Icmp,
     UdpHeader,
     UdpChecksum,
+    Dhcp,
     Destination,
     TooManyPorts,
     TooManyPeers,
@@ -26,7 +27,7 @@ pub(super) enum Drop {
 
 /// What a person is told of each, but for what any stack sends now and then, and nobody misses:
 /// other protocols, frames for everybody, announcements.
-const TEXTS: [(Drop, &str); 17] = [
+const TEXTS: [(Drop, &str); 18] = [
     (Drop::FrameTooShort, "frames too short"),
     (Drop::FrameTooLong, "frames longer than the MTU"),
     (Drop::Ipv4Header, "malformed IPv4 headers"),
@@ -37,6 +38,7 @@ const TEXTS: [(Drop, &str); 17] = [
     (Drop::Icmp, "ICMP messages other than ping"),
     (Drop::UdpHeader, "malformed UDP headers"),
     (Drop::UdpChecksum, "wrong UDP checksums"),
+    (Drop::Dhcp, "malformed DHCP messages"),
     (Drop::Destination, "datagrams to or from an address that is out of bounds"),
     (Drop::TooManyPorts, "datagrams from more ports than there can be sockets"),
     (Drop::TooManyPeers, "datagrams from more peers than there is room for"),

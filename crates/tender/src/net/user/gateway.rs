@@ -9,10 +9,11 @@
 //!                            └─── handle_outgoing  ◀──── an answer to the guest's port
 //! ```
 
+mod dhcpv4;
 mod ipv4;
 mod udp;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use mnet_proto::wire::{arp, ethernet};
 use netdev::{Instant, Mac, Packet};
 
 use super::MAX_FRAME;
-use super::addresses::{GATEWAY, GUEST, MAC, to_guest};
+use super::addresses::{GATEWAY, GUEST, NAMESERVER, to_guest};
 use super::drops::{Drop, Drops};
 use super::flows::{Flows, Peer};
 use super::link::Link;
@@ -42,6 +43,8 @@ pub(crate) struct Gateway {
     link: Link,
     published: Flows,
     outgoing: Outgoing,
+    /// The name server of the host.
+    nameserver: Option<SocketAddr>,
     /// When a datagram for a published port last went to the guest.
     last_published: Option<Instant>,
     drops: Drops,
@@ -74,12 +77,14 @@ pub(crate) enum Action<'f> {
 }
 
 impl Gateway {
-    /// The gateway of a guest with this address, and with these ports published.
-    pub(crate) fn new(guest: Mac, ports: Vec<NonZeroU16>) -> Self {
+    /// The gateway of a guest with this address, and with these ports published, on a host with
+    /// this name server.
+    pub(crate) fn new(guest: Mac, ports: Vec<NonZeroU16>, nameserver: Option<SocketAddr>) -> Self {
         Self {
             link: Link::new(guest),
             published: Flows::new(ports, MAX_FLOWS),
             outgoing: Outgoing::new(MAX_OUTGOING),
+            nameserver,
             last_published: None,
             drops: Drops::default(),
         }
@@ -121,20 +126,30 @@ impl Gateway {
         let payload = &frame[ethernet::HEADER_LEN..];
         match header.ethertype.get() {
             ethernet::ARP => self.arp(payload, out),
-            ethernet::IPV4 if header.destination == MAC.0 => self.ipv4(now, payload, out),
-            ethernet::IPV4 => Err(Drop::NotForGateway),
+            ethernet::IPV4 => self.ipv4(now, Mac(header.destination), payload, out),
             _ => Err(Drop::EtherType),
         }
     }
 
-    /// Answers who asks for the gateway's address, and for no other.
+    /// Answers who asks for an address of the gateway, and for no other.
     fn arp<'f>(&self, packet: &[u8], out: &mut Queue) -> Result<Action<'f>, Drop> {
         let arp = arp::Arp::parse(packet).ok_or(Drop::Arp)?;
-        if arp.opcode() != arp::REQUEST || arp.target().1 != GATEWAY {
+        let (_, target) = arp.target();
+        if arp.opcode() != arp::REQUEST || !self.is_own(target) {
             return Err(Drop::Arp);
         }
-        self.link.arp(arp::REPLY, arp.sender(), out)?;
+        self.link.arp(arp::REPLY, target, arp.sender(), out)?;
         Ok(Action::None)
+    }
+
+    /// Whether this address is one of the gateway's.
+    fn is_own(&self, address: impl Into<IpAddr>) -> bool {
+        match address.into() {
+            IpAddr::V4(address) => {
+                address == GATEWAY || address == NAMESERVER && self.nameserver.is_some()
+            }
+            IpAddr::V6(_) => false,
+        }
     }
 
     /// Forgets a socket that could not be opened.
@@ -149,7 +164,7 @@ impl Gateway {
     pub(crate) fn introduce(&mut self, now: Instant, out: &mut Queue) {
         let last = self.last_published.replace(now);
         if last.is_none_or(|last| now - last >= SILENCE)
-            && let Err(drop) = self.link.arp(arp::REQUEST, (Mac::default(), GUEST), out)
+            && let Err(drop) = self.link.arp(arp::REQUEST, GATEWAY, (Mac::default(), GUEST), out)
         {
             self.count(drop);
         }
@@ -193,13 +208,28 @@ impl Gateway {
         packet: &mut Packet,
         out: &mut Queue,
     ) {
-        let Some(guest) = self.outgoing.guest(socket) else { return };
-        let sent = to_guest(from.ip()).ok_or(Drop::Destination).and_then(|source| {
-            self.link.udp(packet, SocketAddr::new(source, from.port()), guest, out)
-        });
-        if let Err(drop) = sent {
+        if let Err(drop) = self.answer(socket, from, packet, out) {
             self.count(drop);
         }
+    }
+
+    fn answer(
+        &mut self,
+        socket: usize,
+        from: SocketAddr,
+        packet: &mut Packet,
+        out: &mut Queue,
+    ) -> Result<(), Drop> {
+        // If there is none, it was closed while this was on its way.
+        let Some(purpose) = self.outgoing.purpose(socket) else { return Ok(()) };
+        let source = if !purpose.nameserver {
+            to_guest(from.ip()).ok_or(Drop::Destination)?
+        } else if Some(from) == self.nameserver {
+            NAMESERVER.into()
+        } else {
+            return Err(Drop::Destination);
+        };
+        self.link.udp(packet, SocketAddr::new(source, from.port()), purpose.guest, out)
     }
 
     /// Forgets peers and ports that have been idle for too long. `closed` gets the index of each

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use mnet_proto::wire::{Checksum, arp, ethernet, ipv4, udp};
 use netdev::{Mac, Packet, Pool};
 
-use super::addresses::{GATEWAY, MAC};
+use super::addresses::MAC;
 use super::drops::Drop;
 use super::queue::Queue;
 use super::{MAX_FRAME, MTU};
@@ -31,16 +31,17 @@ impl Link {
         self.pool.take().ok_or(Drop::NotTaken)
     }
 
-    /// Sends an ARP packet to this Ethernet address.
+    /// Sends an ARP packet that speaks of this address of the gateway.
     pub(super) fn arp(
         &self,
         opcode: u16,
+        own: Ipv4Addr,
         target: (Mac, Ipv4Addr),
         out: &mut Queue,
     ) -> Result<(), Drop> {
         let mut packet = self.packet()?;
-        let whole = arp::Arp::new(opcode, (MAC, GATEWAY), target).emit(&mut packet);
-        self.ethernet(&mut packet, ethernet::ARP, whole, out)
+        let whole = arp::Arp::new(opcode, (MAC, own), target).emit(&mut packet);
+        self.ethernet(&mut packet, self.guest, ethernet::ARP, whole, out)
     }
 
     /// Sends the packet's window as the payload of a datagram.
@@ -72,11 +73,19 @@ impl Link {
                 if packet.len() > usize::from(MTU) - ipv4::HEADER_LEN {
                     return Err(Drop::DatagramTooLong);
                 }
-                let (hop_limit, traffic_class) = (HOP_LIMIT, 0);
-                let fields =
-                    ipv4::Fields { source, destination, protocol, hop_limit, traffic_class };
+                let fields = ipv4::Fields {
+                    source,
+                    destination,
+                    protocol,
+                    hop_limit: HOP_LIMIT,
+                    traffic_class: 0,
+                    identification: 0,
+                    dont_fragment: true,
+                    router_alert: false,
+                };
                 let whole = ipv4::Header::emit(packet, &fields, true);
-                self.ethernet(packet, ethernet::IPV4, whole, out)
+                let to = if destination.is_broadcast() { Mac::BROADCAST } else { self.guest };
+                self.ethernet(packet, to, ethernet::IPV4, whole, out)
             }
             _ => Err(Drop::Destination),
         }
@@ -85,13 +94,13 @@ impl Link {
     fn ethernet(
         &self,
         packet: &mut Packet,
+        to: Mac,
         ethertype: u16,
         whole: bool,
         out: &mut Queue,
     ) -> Result<(), Drop> {
-        let sent = whole
-            && ethernet::Header::emit(packet, self.guest, MAC, ethertype)
-            && out.push(packet.bytes());
+        let sent =
+            whole && ethernet::Header::emit(packet, to, MAC, ethertype) && out.push(packet.bytes());
         if sent { Ok(()) } else { Err(Drop::NotTaken) }
     }
 }

@@ -9,6 +9,7 @@ mod drops;
 mod flows;
 mod gateway;
 mod link;
+mod nameserver;
 mod outgoing;
 mod pktinfo;
 mod queue;
@@ -119,7 +120,11 @@ impl UserNetwork {
             })
         };
         let network = Self {
-            gateway: Gateway::new(mac, publish.iter().map(|publish| publish.guest).collect()),
+            gateway: Gateway::new(
+                mac,
+                publish.iter().map(|publish| publish.guest).collect(),
+                nameserver::of_host(),
+            ),
             guest: GuestEnd { socket: ours, queue: Queue::new(QUEUE), awaited: false },
             published: publish.iter().map(bind).collect::<Result<_, _>>()?,
             outgoing: Vec::new(),

@@ -7,37 +7,46 @@ use netdev::Instant;
 
 use super::recent::Recent;
 
-/// A table of sockets, each for an address and port of the guest.
+/// A table of sockets.
 ///
 /// Who stays when the table is full, see [`Recent`].
 #[derive(Debug)]
 pub(super) struct Outgoing {
-    sockets: Recent<SocketAddr>,
-    by_guest: HashMap<SocketAddr, u32>,
+    sockets: Recent<Purpose>,
+    by_purpose: HashMap<Purpose, u32>,
+}
+
+/// What a socket is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Purpose {
+    /// Where the guest sends from.
+    pub(super) guest: SocketAddr,
+    /// Whether it sends to the name server. Its answers might else be taken for those of a host
+    /// at the same address, which the guest knows by another.
+    pub(super) nameserver: bool,
 }
 
 impl Outgoing {
     pub(super) fn new(capacity: usize) -> Self {
-        Self { sockets: Recent::new(capacity), by_guest: HashMap::new() }
+        Self { sockets: Recent::new(capacity), by_purpose: HashMap::new() }
     }
 
-    /// The socket that what the guest sends from here leaves by, and whether it is new; `None` if
-    /// there is no room for another.
-    pub(super) fn admit(&mut self, now: Instant, guest: SocketAddr) -> Option<(usize, bool)> {
-        if let Some(&socket) = self.by_guest.get(&guest) {
+    /// The socket for this, and whether it is new; `None` if there is no room for another.
+    pub(super) fn admit(&mut self, now: Instant, purpose: Purpose) -> Option<(usize, bool)> {
+        if let Some(&socket) = self.by_purpose.get(&purpose) {
             self.sockets.touch(socket, now);
             return Some((socket as usize, false));
         }
         if let Some(leaving) = self.sockets.leaving(now) {
             self.remove(leaving);
         }
-        let socket = self.sockets.insert(now, guest)?;
-        self.by_guest.insert(guest, socket);
+        let socket = self.sockets.insert(now, purpose)?;
+        self.by_purpose.insert(purpose, socket);
         Some((socket as usize, true))
     }
 
-    /// Whom a socket stands for.
-    pub(super) fn guest(&self, socket: usize) -> Option<SocketAddr> {
+    /// What a socket is for.
+    pub(super) fn purpose(&self, socket: usize) -> Option<Purpose> {
         self.sockets.get(u32::try_from(socket).ok()?).copied()
     }
 
@@ -61,8 +70,8 @@ impl Outgoing {
     }
 
     fn remove(&mut self, socket: u32) {
-        if let Some(guest) = self.sockets.remove(socket) {
-            self.by_guest.remove(&guest);
+        if let Some(purpose) = self.sockets.remove(socket) {
+            self.by_purpose.remove(&purpose);
         }
     }
 }

@@ -2,12 +2,13 @@
 
 use std::net::Ipv4Addr;
 
-use mnet_proto::wire::{icmpv4, ipv4};
-use netdev::Instant;
+use mnet_proto::wire::{icmpv4, ipv4, udp};
+use netdev::{Instant, Mac};
 
-use super::super::addresses::{GATEWAY, GUEST};
+use super::super::addresses::{GUEST, MAC};
 use super::super::drops::Drop;
 use super::super::queue::Queue;
+use super::udp::check;
 use super::{Action, Gateway};
 
 impl Gateway {
@@ -15,6 +16,7 @@ impl Gateway {
     pub(super) fn ipv4<'f>(
         &mut self,
         now: Instant,
+        to: Mac,
         packet: &'f [u8],
         out: &mut Queue,
     ) -> Result<Action<'f>, Drop> {
@@ -23,16 +25,29 @@ impl Gateway {
         if !ipv4::checksum_is_valid(packet, header_len) {
             return Err(Drop::Ipv4Checksum);
         }
-        if header.source() != GUEST {
+        let (source, destination) = (header.source(), header.destination());
+        let payload = packet.get(header_len..total_len).ok_or(Drop::Ipv4Header)?;
+        // A client of DHCP has no address yet, or one that is none here.
+        if header.protocol == ipv4::UDP
+            && !header.is_fragment()
+            && let Some(udp) = udp::Header::parse(payload)
+            && Self::is_for_dhcp_server(destination, udp.destination.get())
+        {
+            let (_, message) = check(source.into(), destination.into(), payload)?;
+            self.dhcpv4(message, out)?;
+            return Ok(Action::None);
+        }
+        if to != MAC {
+            return Err(Drop::NotForGateway);
+        }
+        if source != GUEST {
             return Err(Drop::Source);
         }
         if header.is_fragment() {
             return Err(Drop::Fragment);
         }
-        let destination = header.destination();
-        let payload = packet.get(header_len..total_len).ok_or(Drop::Ipv4Header)?;
         match header.protocol {
-            ipv4::UDP => self.udp(now, GUEST.into(), destination.into(), payload),
+            ipv4::UDP => self.udp(now, source.into(), destination.into(), payload),
             ipv4::ICMP => self.icmpv4(destination, payload, out),
             _ => Err(Drop::Protocol),
         }
@@ -45,7 +60,7 @@ impl Gateway {
         message: &[u8],
         out: &mut Queue,
     ) -> Result<Action<'f>, Drop> {
-        if destination != GATEWAY {
+        if !self.is_own(destination) {
             return Err(Drop::Destination);
         }
         let icmp = icmpv4::Header::parse(message).ok_or(Drop::Icmp)?;
@@ -58,7 +73,7 @@ impl Gateway {
         if !icmpv4::Header::emit(&mut packet, icmpv4::ECHO_REPLY, 0, icmp.rest) {
             return Err(Drop::NotTaken);
         }
-        self.link.ip(&mut packet, GATEWAY.into(), GUEST.into(), ipv4::ICMP, out)?;
+        self.link.ip(&mut packet, destination.into(), GUEST.into(), ipv4::ICMP, out)?;
         Ok(Action::None)
     }
 }

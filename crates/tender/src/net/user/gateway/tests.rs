@@ -6,8 +6,11 @@ use mnet_proto::wire::Checksum;
 use netdev::Pool;
 use proptest::prelude::*;
 
-use super::super::addresses::GUEST;
+use super::super::addresses::{GUEST, MAC};
 use super::*;
+
+mod dhcpv4;
+mod nameserver;
 
 const ADDRESS: Ipv4Addr = GATEWAY;
 const MAX_PAYLOAD: usize = 1472;
@@ -23,8 +26,13 @@ struct Scene {
 }
 
 fn gateway() -> Scene {
+    with_nameserver(None)
+}
+
+fn with_nameserver(nameserver: Option<&str>) -> Scene {
     let port = |port| NonZeroU16::new(port).unwrap();
-    let gateway = Gateway::new(GUEST_MAC, vec![port(7), port(7), port(9)]);
+    let nameserver = nameserver.map(|address| address.parse().unwrap());
+    let gateway = Gateway::new(GUEST_MAC, vec![port(7), port(7), port(9)], nameserver);
     Scene { gateway, queue: Queue::new(64) }
 }
 

@@ -6,9 +6,11 @@ use std::num::NonZeroU16;
 use mnet_proto::wire::{ipv4, udp};
 use netdev::Instant;
 
-use super::super::addresses::{GATEWAY, to_host};
+use super::super::addresses::{GATEWAY, NAMESERVER, to_host};
 use super::super::drops::Drop;
 use super::super::link::pseudo_header;
+use super::super::nameserver;
+use super::super::outgoing::Purpose;
 use super::{Action, Gateway};
 
 impl Gateway {
@@ -20,15 +22,7 @@ impl Gateway {
         destination: IpAddr,
         datagram: &'f [u8],
     ) -> Result<Action<'f>, Drop> {
-        let header = udp::Header::parse(datagram).ok_or(Drop::UdpHeader)?;
-        let datagram = datagram.get(..header.len()).ok_or(Drop::UdpHeader)?;
-        if header.has_checksum() {
-            let sum = pseudo_header(source, destination, ipv4::UDP, header.len() as u16);
-            if !sum.add_bytes(datagram).is_valid() {
-                return Err(Drop::UdpChecksum);
-            }
-        }
-        let payload = &datagram[udp::HEADER_LEN..];
+        let (header, payload) = check(source, destination, datagram)?;
         let source_port = NonZeroU16::new(header.source.get()).ok_or(Drop::UdpHeader)?;
         let port = NonZeroU16::new(header.destination.get()).ok_or(Drop::UdpHeader)?;
 
@@ -42,9 +36,33 @@ impl Gateway {
                 return Err(Drop::NoPeer);
             }
         }
-        let to = SocketAddr::new(to_host(destination).ok_or(Drop::Destination)?, port.get());
-        let from = SocketAddr::new(source, source_port.get());
-        let (socket, open) = self.outgoing.admit(now, from).ok_or(Drop::TooManyPorts)?;
+        let asks = SocketAddr::new(destination, port.get());
+        let nameserver =
+            self.nameserver.filter(|_| asks == SocketAddr::from((NAMESERVER, nameserver::PORT)));
+        let to = match nameserver {
+            Some(nameserver) => nameserver,
+            None => SocketAddr::new(to_host(destination).ok_or(Drop::Destination)?, port.get()),
+        };
+        let guest = SocketAddr::new(source, source_port.get());
+        let purpose = Purpose { guest, nameserver: nameserver.is_some() };
+        let (socket, open) = self.outgoing.admit(now, purpose).ok_or(Drop::TooManyPorts)?;
         Ok(Action::Outgoing { socket, open, to, payload })
     }
+}
+
+/// Checks a datagram, and gives its header and payload.
+pub(super) fn check(
+    source: IpAddr,
+    destination: IpAddr,
+    datagram: &[u8],
+) -> Result<(&udp::Header, &[u8]), Drop> {
+    let header = udp::Header::parse(datagram).ok_or(Drop::UdpHeader)?;
+    let datagram = datagram.get(..header.len()).ok_or(Drop::UdpHeader)?;
+    if header.has_checksum() {
+        let sum = pseudo_header(source, destination, ipv4::UDP, header.len() as u16);
+        if !sum.add_bytes(datagram).is_valid() {
+            return Err(Drop::UdpChecksum);
+        }
+    }
+    Ok((header, &datagram[udp::HEADER_LEN..]))
 }
