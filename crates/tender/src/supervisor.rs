@@ -277,8 +277,8 @@ pub(crate) fn supervise(
             Err(error) => return Err(system(error)),
         }
         let now = now();
-        for (_, user) in users.iter_mut() {
-            user.handle_timeout(now);
+        for ((_, user), set) in users.iter_mut().zip(networks()) {
+            user.handle_timeout(now, set);
         }
         for event in &events {
             match event.data.u64() {

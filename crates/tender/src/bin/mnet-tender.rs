@@ -15,7 +15,8 @@ Runs a Solo5 spt image: loads it, confines it, and gives it a network.
 usage: mnet-tender [OPTIONS] [--] IMAGE [ARGUMENTS]
 
   --net:NAME=user            attach the image's network NAME to a network inside the
-                             tender: gateway 10.0.2.2, image 10.0.2.15; no root needed
+                             tender: gateway 10.0.2.2 and fd00:10:2::2, image 10.0.2.15
+                             by DHCP, IPv6 by SLAAC; no root needed
   --net:NAME=IF or tap:IF    attach it to the TAP interface IF
   --net:NAME=@FD             attach it to the TAP that is open as descriptor FD
   --net-mac:NAME=MAC         its MAC address (random)

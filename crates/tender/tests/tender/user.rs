@@ -1,7 +1,7 @@
 //! The `user` network: an image on one side, ordinary sockets of the host on the other.
 
 use std::io::Read;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use etherparse::PacketBuilder;
@@ -133,6 +133,48 @@ fn an_image_asks_the_host_and_gets_the_answer() {
     assert_eq!(&buffer[..length], b"question");
     host.send_to(&[99, 0, 0, 0], from).unwrap();
     assert_eq!(wait(running).status, 99);
+}
+
+/// A frame from the image to the host's loopback address, over IPv6.
+fn frame_v6(port: u16, payload: &[u8]) -> Vec<u8> {
+    let address = |last| Ipv6Addr::new(0xfd00, 0x10, 2, 0, 0, 0, 0, last).octets();
+    let mut frame = Vec::new();
+    PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], GATEWAY_MAC)
+        .ipv6(address(0xabcd), address(2), 64)
+        .udp(4000, port)
+        .write(&mut frame, payload)
+        .unwrap();
+    frame
+}
+
+#[test]
+fn an_image_asks_the_host_over_ipv6_and_is_asked() {
+    let host = UdpSocket::bind("[::1]:0").unwrap();
+    host.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let question = frame_v6(host.local_addr().unwrap().port(), b"question");
+    let (net, scratch) = (At(device(1)), Value(SCRATCH));
+    let size = Value(question.len() as u64);
+    let wait_and_read = |code: Code| {
+        code.call(281, &[At(EPOLL), scratch, Value(1), Value(u64::MAX), Value(0)])
+            .call(0, &[net, scratch, Value(2048)])
+    };
+    let code = Code::default().call(1, &[net, Value(DATA), size]);
+    // The answer; then what introduces the gateway, and the datagram behind that.
+    let image = (0..3)
+        .fold(code, |code, _| wait_and_read(code))
+        // Its first byte, behind 62 bytes of headers.
+        .exit_with(SCRATCH + 62)
+        .data(&question)
+        .image(&[Entry::net("service")]);
+    let options = ["--net:service=user", "--publish=[::1]:0:7"];
+    let mut running = Running::start(image.tender(&options, &[]), 1);
+
+    let mut buffer = [0; 16];
+    let (length, from) = host.recv_from(&mut buffer).unwrap();
+    assert_eq!(&buffer[..length], b"question");
+    host.send_to(&[1], from).unwrap();
+    client(running.published[0]).send(&[77]).unwrap();
+    assert_eq!(running.child.wait().unwrap().code(), Some(77));
 }
 
 #[test]

@@ -9,6 +9,8 @@ pub(super) enum Drop {
     Arp,
     Ipv4Header,
     Ipv4Checksum,
+    Ipv6Header,
+    Ndp,
     Source,
     Fragment,
     Protocol,
@@ -27,12 +29,14 @@ pub(super) enum Drop {
 
 /// What a person is told of each, but for what any stack sends now and then, and nobody misses:
 /// other protocols, frames for everybody, announcements.
-const TEXTS: [(Drop, &str); 18] = [
+const TEXTS: [(Drop, &str); 20] = [
     (Drop::FrameTooShort, "frames too short"),
     (Drop::FrameTooLong, "frames longer than the MTU"),
     (Drop::Ipv4Header, "malformed IPv4 headers"),
     (Drop::Ipv4Checksum, "wrong IPv4 checksums"),
-    (Drop::Source, "packets not from 10.0.2.15"),
+    (Drop::Ipv6Header, "malformed IPv6 headers"),
+    (Drop::Ndp, "malformed messages of neighbour discovery"),
+    (Drop::Source, "packets from addresses that are not the image's"),
     (Drop::Fragment, "fragments, which are not supported yet"),
     (Drop::Protocol, "packets of a protocol other than UDP and ICMP"),
     (Drop::Icmp, "ICMP messages other than ping"),

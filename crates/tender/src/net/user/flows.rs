@@ -21,8 +21,7 @@ pub(super) struct Flows {
     ports: Vec<NonZeroU16>,
     flows: Recent<Flow>,
     by_peer: HashMap<Peer, u32>,
-    /// By the guest's port, and the gateway's.
-    by_port: HashMap<(NonZeroU16, NonZeroU16), u32>,
+    by_way: HashMap<Way, u32>,
     next_port: u16,
 }
 
@@ -37,10 +36,21 @@ pub(super) struct Peer {
     pub(super) address: SocketAddr,
 }
 
+/// How the guest and the gateway speak for a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Way {
+    /// Whether it is over IPv6.
+    pub(super) ipv6: bool,
+    /// The guest's port.
+    pub(super) guest: NonZeroU16,
+    /// The gateway's, which stands for the peer.
+    pub(super) gateway: NonZeroU16,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Flow {
     peer: Peer,
-    port: NonZeroU16,
+    way: Way,
 }
 
 impl Flows {
@@ -49,18 +59,14 @@ impl Flows {
             ports,
             flows: Recent::new(capacity),
             by_peer: HashMap::new(),
-            by_port: HashMap::new(),
+            by_way: HashMap::new(),
             next_port: FIRST_PORT,
         }
     }
 
-    /// The gateway's port for a peer that sent to a published port, and the guest's port; `None`
-    /// if there is no room for the peer.
-    pub(super) fn admit(
-        &mut self,
-        now: Instant,
-        mut peer: Peer,
-    ) -> Option<(NonZeroU16, NonZeroU16)> {
+    /// The way to the guest for a peer that sent to a published port, which is over IPv6 if that is
+    /// wanted when it is new; `None` if there is no room for the peer.
+    pub(super) fn admit(&mut self, now: Instant, mut peer: Peer, ipv6: bool) -> Option<Way> {
         if let SocketAddr::V6(address) = &mut peer.address {
             // It may change from datagram to datagram, and says nothing of who sent it.
             address.set_flowinfo(0);
@@ -68,26 +74,22 @@ impl Flows {
         let &guest = self.ports.get(peer.publish)?;
         if let Some(&index) = self.by_peer.get(&peer) {
             self.flows.touch(index, now);
-            return self.flows.get(index).map(|flow| (flow.port, guest));
+            return self.flows.get(index).map(|flow| flow.way);
         }
         if let Some(leaving) = self.flows.leaving(now) {
             self.remove(leaving);
         }
-        let port = self.free_port(guest, NonZeroU16::new(peer.address.port())?)?;
-        let index = self.flows.insert(now, Flow { peer, port })?;
+        let gateway = NonZeroU16::new(peer.address.port())?;
+        let way = self.free(Way { ipv6, guest, gateway })?;
+        let index = self.flows.insert(now, Flow { peer, way })?;
         self.by_peer.insert(peer, index);
-        self.by_port.insert((guest, port), index);
-        Some((port, guest))
+        self.by_way.insert(way, index);
+        Some(way)
     }
 
-    /// The peer that a port of the gateway stands for, to a port of the guest.
-    pub(super) fn peer(
-        &mut self,
-        now: Instant,
-        guest: NonZeroU16,
-        port: NonZeroU16,
-    ) -> Option<Peer> {
-        let &index = self.by_port.get(&(guest, port))?;
+    /// The peer that is spoken to like this.
+    pub(super) fn peer(&mut self, now: Instant, way: Way) -> Option<Peer> {
+        let &index = self.by_way.get(&way)?;
         self.flows.touch(index, now);
         self.flows.get(index).map(|flow| flow.peer)
     }
@@ -97,14 +99,14 @@ impl Flows {
         self.ports.contains(&guest)
     }
 
-    fn free_port(&mut self, guest: NonZeroU16, own: NonZeroU16) -> Option<NonZeroU16> {
-        let mut port = own;
+    /// This way, or another like it if that is taken.
+    fn free(&mut self, mut way: Way) -> Option<Way> {
         // One more try than there can be flows: one of them is free.
         for _ in 0..=self.flows.capacity() {
-            if !self.by_port.contains_key(&(guest, port)) {
-                return Some(port);
+            if !self.by_way.contains_key(&way) {
+                return Some(way);
             }
-            port = NonZeroU16::new(self.next_port)?;
+            way.gateway = NonZeroU16::new(self.next_port)?;
             self.next_port = self.next_port.checked_add(1).unwrap_or(FIRST_PORT);
         }
         None
@@ -123,9 +125,7 @@ impl Flows {
     fn remove(&mut self, index: u32) {
         if let Some(flow) = self.flows.remove(index) {
             self.by_peer.remove(&flow.peer);
-            if let Some(&guest) = self.ports.get(flow.peer.publish) {
-                self.by_port.remove(&(guest, flow.port));
-            }
+            self.by_way.remove(&flow.way);
         }
     }
 }

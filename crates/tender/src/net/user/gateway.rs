@@ -3,14 +3,16 @@
 //! ```text
 //!            frames                                   datagrams
 //!  guest ─────────────▶ handle_frame ─────▶ Published: out of the socket of a published port
-//!  10.0.2.15                 │        └───▶ Outgoing:  out of the socket of the guest's port
-//!            ◀── the queue ◀─┤ what the gateway answers itself: ARP, ping
+//!  10.0.2.15, fd00:10:2::…   │        └───▶ Outgoing:  out of the socket of the guest's port
+//!            ◀── the queue ◀─┤ what the gateway says itself: ARP, neighbour discovery, DHCP, ping
 //!                            ├─── handle_published ◀──── a peer to a published port
 //!                            └─── handle_outgoing  ◀──── an answer to the guest's port
 //! ```
 
 mod dhcpv4;
 mod ipv4;
+mod ipv6;
+mod ndp;
 mod udp;
 
 use std::net::{IpAddr, SocketAddr};
@@ -21,12 +23,15 @@ use mnet_proto::wire::{arp, ethernet};
 use netdev::{Instant, Mac, Packet};
 
 use super::MAX_FRAME;
-use super::addresses::{GATEWAY, GUEST, NAMESERVER, to_guest};
+use super::addresses::{
+    self, GATEWAY_V4, GATEWAY_V6, GUEST_V4, NAMESERVER_V4, NAMESERVER_V6, ROUTER_V6,
+};
 use super::drops::{Drop, Drops};
 use super::flows::{Flows, Peer};
-use super::link::Link;
+use super::link::{IPV6, Link};
 use super::outgoing::Outgoing;
 use super::queue::Queue;
+use super::residents::Residents;
 
 /// After so long without a datagram for it, the guest may have forgotten the gateway's address.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -45,8 +50,12 @@ pub(crate) struct Gateway {
     outgoing: Outgoing,
     /// The name server of the host.
     nameserver: Option<SocketAddr>,
-    /// When a datagram for a published port last went to the guest.
-    last_published: Option<Instant>,
+    /// The guest's IPv6 addresses.
+    residents: Residents,
+    /// When the router advertises itself again.
+    next_advert: Option<Instant>,
+    /// When a datagram for a published port last went to the guest, over either family.
+    last_published: [Option<Instant>; 2],
     drops: Drops,
 }
 
@@ -85,7 +94,9 @@ impl Gateway {
             published: Flows::new(ports, MAX_FLOWS),
             outgoing: Outgoing::new(MAX_OUTGOING),
             nameserver,
-            last_published: None,
+            residents: Residents::default(),
+            next_advert: None,
+            last_published: [None; 2],
             drops: Drops::default(),
         }
     }
@@ -127,6 +138,7 @@ impl Gateway {
         match header.ethertype.get() {
             ethernet::ARP => self.arp(payload, out),
             ethernet::IPV4 => self.ipv4(now, Mac(header.destination), payload, out),
+            IPV6 => self.ipv6(now, Mac(header.destination), payload, out),
             _ => Err(Drop::EtherType),
         }
     }
@@ -146,9 +158,12 @@ impl Gateway {
     fn is_own(&self, address: impl Into<IpAddr>) -> bool {
         match address.into() {
             IpAddr::V4(address) => {
-                address == GATEWAY || address == NAMESERVER && self.nameserver.is_some()
+                address == GATEWAY_V4 || address == NAMESERVER_V4 && self.nameserver.is_some()
             }
-            IpAddr::V6(_) => false,
+            IpAddr::V6(address) => {
+                [GATEWAY_V6, ROUTER_V6].contains(&address)
+                    || address == NAMESERVER_V6 && self.nameserver.is_some()
+            }
         }
     }
 
@@ -157,16 +172,18 @@ impl Gateway {
         self.outgoing.close(socket);
     }
 
-    /// Asks the guest for its address, as a router does before it delivers: so the guest learns the
-    /// gateway's (RFC 826), and need not ask for it while a burst of answers waits.
-    ///
-    /// To be called before [`Gateway::handle_published`]; it does so when it is time.
-    pub(crate) fn introduce(&mut self, now: Instant, out: &mut Queue) {
-        let last = self.last_published.replace(now);
-        if last.is_none_or(|last| now - last >= SILENCE)
-            && let Err(drop) = self.link.arp(arp::REQUEST, GATEWAY, (Mac::default(), GUEST), out)
-        {
-            self.count(drop);
+    /// Asks the guest for its address if it is time, as a router does before it delivers: so the
+    /// guest learns the gateway's (RFC 826), and need not ask for it while a burst of answers waits.
+    fn introduce(&mut self, now: Instant, guest: IpAddr, out: &mut Queue) -> Result<(), Drop> {
+        let last = self.last_published[usize::from(guest.is_ipv6())].replace(now);
+        if last.is_some_and(|last| now - last < SILENCE) {
+            return Ok(());
+        }
+        match guest {
+            IpAddr::V4(guest) => {
+                self.link.arp(arp::REQUEST, GATEWAY_V4, (Mac::default(), guest), out)
+            }
+            IpAddr::V6(guest) => self.solicit_neighbor(guest, out),
         }
     }
 
@@ -194,9 +211,19 @@ impl Gateway {
             // It wants no answer (RFC 768), and port 0 could not be given one.
             return Err(Drop::UdpHeader);
         }
-        let (gateway, guest) = self.published.admit(now, peer).ok_or(Drop::TooManyPeers)?;
-        let from = SocketAddr::new(GATEWAY.into(), gateway.get());
-        self.link.udp(packet, from, SocketAddr::new(GUEST.into(), guest.get()), out)
+        // Who comes over IPv6 is let through over IPv6, if the guest speaks that.
+        let resident = match peer.address {
+            SocketAddr::V6(_) => self.residents.current(now),
+            SocketAddr::V4(_) => None,
+        };
+        let way = self.published.admit(now, peer, resident.is_some()).ok_or(Drop::TooManyPeers)?;
+        let guest = match resident.filter(|_| way.ipv6) {
+            Some(resident) => IpAddr::V6(resident),
+            None => IpAddr::V4(GUEST_V4),
+        };
+        self.introduce(now, guest, out)?;
+        let from = SocketAddr::new(addresses::gateway(guest), way.gateway.get());
+        self.link.udp(packet, from, SocketAddr::new(guest, way.guest.get()), out)
     }
 
     /// Takes a datagram that came to the socket of a port of the guest; as
@@ -223,26 +250,33 @@ impl Gateway {
         // If there is none, it was closed while this was on its way.
         let Some(purpose) = self.outgoing.purpose(socket) else { return Ok(()) };
         let source = if !purpose.nameserver {
-            to_guest(from.ip()).ok_or(Drop::Destination)?
+            addresses::to_guest(from.ip()).ok_or(Drop::Destination)?
         } else if Some(from) == self.nameserver {
-            NAMESERVER.into()
+            addresses::nameserver(purpose.guest.ip())
         } else {
             return Err(Drop::Destination);
         };
         self.link.udp(packet, SocketAddr::new(source, from.port()), purpose.guest, out)
     }
 
-    /// Forgets peers and ports that have been idle for too long. `closed` gets the index of each
-    /// socket that is not needed any more. To be called at [`Gateway::poll_timeout`]; spurious
-    /// calls do nothing.
-    pub(crate) fn handle_timeout(&mut self, now: Instant, closed: impl FnMut(usize)) {
+    /// Forgets peers and ports that have been idle for too long, and advertises the router now and
+    /// then. `closed` gets the index of each socket that is not needed any more. To be called at
+    /// [`Gateway::poll_timeout`]; spurious calls do nothing.
+    pub(crate) fn handle_timeout(
+        &mut self,
+        now: Instant,
+        out: &mut Queue,
+        closed: impl FnMut(usize),
+    ) {
+        self.handle_advert_timeout(now, out);
         self.published.expire(now);
         self.outgoing.expire(now, closed);
     }
 
     /// When [`Gateway::handle_timeout`] next has something to do. Any other call may change it.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        [self.published.expiry(), self.outgoing.expiry()].into_iter().flatten().min()
+        let timers = [self.published.expiry(), self.outgoing.expiry(), self.next_advert];
+        timers.into_iter().flatten().min()
     }
 }
 

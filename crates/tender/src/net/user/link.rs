@@ -1,8 +1,8 @@
 //! The way to the guest: frames around what goes there.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use mnet_proto::wire::{Checksum, arp, ethernet, ipv4, udp};
+use mnet_proto::wire::{Checksum, arp, ethernet, ipv4, ipv6, udp};
 use netdev::{Mac, Packet, Pool};
 
 use super::addresses::MAC;
@@ -10,8 +10,11 @@ use super::drops::Drop;
 use super::queue::Queue;
 use super::{MAX_FRAME, MTU};
 
-/// TTL and hop limit of what the gateway sends.
-const HOP_LIMIT: u8 = 64;
+/// TTL and hop limit of what the gateway sends, but for neighbour discovery.
+pub(super) const HOP_LIMIT: u8 = 64;
+
+/// EtherType of IPv6 (RFC 2464 §3).
+pub(super) const IPV6: u16 = 0x86dd;
 
 /// Puts headers around what goes to the guest, and the frames into the queue.
 #[derive(Debug)]
@@ -87,8 +90,48 @@ impl Link {
                 let to = if destination.is_broadcast() { Mac::BROADCAST } else { self.guest };
                 self.ethernet(packet, to, ethernet::IPV4, whole, out)
             }
+            (IpAddr::V6(source), IpAddr::V6(destination)) => {
+                self.ipv6(packet, source, destination, protocol, HOP_LIMIT, out)
+            }
             _ => Err(Drop::Destination),
         }
+    }
+
+    /// Sends an ICMPv6 message that is `whole` in the packet's window.
+    pub(super) fn icmpv6(
+        &mut self,
+        mut packet: Packet,
+        whole: bool,
+        hop_limit: u8,
+        source: Ipv6Addr,
+        destination: Ipv6Addr,
+        out: &mut Queue,
+    ) -> Result<(), Drop> {
+        if !whole {
+            return Err(Drop::NotTaken);
+        }
+        self.ipv6(&mut packet, source, destination, ipv6::ICMP, hop_limit, out)
+    }
+
+    fn ipv6(
+        &mut self,
+        packet: &mut Packet,
+        source: Ipv6Addr,
+        destination: Ipv6Addr,
+        next_header: u8,
+        hop_limit: u8,
+        out: &mut Queue,
+    ) -> Result<(), Drop> {
+        if packet.len() > usize::from(MTU) - ipv6::HEADER_LEN {
+            return Err(Drop::DatagramTooLong);
+        }
+        let (traffic_class, flow_label) = (0, 0);
+        let fields =
+            ipv6::Fields { source, destination, next_header, hop_limit, traffic_class, flow_label };
+        let whole = ipv6::Header::emit(packet, &fields);
+        let is_group = destination.is_multicast();
+        let to = if is_group { ipv6::multicast_mac(destination) } else { self.guest };
+        self.ethernet(packet, to, IPV6, whole, out)
     }
 
     fn ethernet(
@@ -115,6 +158,9 @@ pub(super) fn pseudo_header(
     match (source, destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             ipv4::pseudo_header(source, destination, protocol, length)
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            ipv6::pseudo_header(source, destination, protocol, length.into())
         }
         _ => Checksum::new(),
     }

@@ -14,6 +14,7 @@ mod outgoing;
 mod pktinfo;
 mod queue;
 mod recent;
+mod residents;
 mod socket;
 
 use std::net::SocketAddr;
@@ -222,9 +223,6 @@ impl UserNetwork {
             },
         };
         let Self { gateway, packet, guest: GuestEnd { queue, .. }, .. } = self;
-        if outgoing.is_none() {
-            gateway.introduce(now, queue);
-        }
         for count in 0..BATCH {
             if queue.room() == 0 {
                 return count;
@@ -267,14 +265,19 @@ impl UserNetwork {
         }
     }
 
-    /// Forgets who was silent for too long. To be called at [`UserNetwork::poll_timeout`].
-    pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        let Self { gateway, outgoing, .. } = self;
-        gateway.handle_timeout(now, |closed| {
+    /// Does what time asks for. To be called at [`UserNetwork::poll_timeout`].
+    pub(crate) fn handle_timeout(&mut self, now: Instant, set: Set<'_>) {
+        if self.poll_timeout().is_none_or(|next| now < next) {
+            return;
+        }
+        let Self { gateway, outgoing, guest, .. } = self;
+        gateway.handle_timeout(now, &mut guest.queue, |closed| {
             if let Some(socket) = outgoing.get_mut(closed) {
                 *socket = None;
             }
         });
+        self.flush();
+        self.update_interest(set);
     }
 
     /// When [`UserNetwork::handle_timeout`] next has something to do.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use mnet_proto::wire::dhcpv4::{CLIENT_PORT, Kind, Message, SERVER_PORT};
 
 use super::super::MTU;
-use super::super::addresses::{GATEWAY, GUEST, MASK, NAMESERVER};
+use super::super::addresses::{GATEWAY_V4, GUEST_V4, MASK_V4, NAMESERVER_V4};
 use super::super::drops::Drop;
 use super::super::queue::Queue;
 use super::Gateway;
@@ -17,7 +17,7 @@ const LEASE: u32 = 24 * 60 * 60;
 impl Gateway {
     /// Whether a datagram is for the server: it is sent to everybody, or to the gateway.
     pub(super) fn is_for_dhcp_server(destination: Ipv4Addr, port: u16) -> bool {
-        port == SERVER_PORT && (destination == GATEWAY || destination.is_broadcast())
+        port == SERVER_PORT && (destination == GATEWAY_V4 || destination.is_broadcast())
     }
 
     /// Takes a message, and answers it.
@@ -42,23 +42,23 @@ impl Gateway {
         let bytes = reply.emit();
         let mut packet = self.link.packet()?;
         packet.append(bytes.len()).ok_or(Drop::DatagramTooLong)?.copy_from_slice(&bytes);
-        let from = SocketAddr::new(GATEWAY.into(), SERVER_PORT);
+        let from = SocketAddr::new(GATEWAY_V4.into(), SERVER_PORT);
         self.link.udp(&mut packet, from, SocketAddr::new(IpAddr::V4(to), CLIENT_PORT), out)
     }
 
     /// What there is to say to a client, if it expects an answer.
     fn reply(&self, request: &Message) -> Option<Message> {
-        let ours = request.server_id.is_none_or(|server| server == GATEWAY);
+        let ours = request.server_id.is_none_or(|server| server == GATEWAY_V4);
         match request.kind {
             Kind::Discover => Some(self.lease(request, Kind::Offer)),
             Kind::Request if ours => {
                 // §4.3.2: a client that renews has the address, others ask for it.
                 let wanted = request.requested_address.unwrap_or(request.ciaddr);
-                if wanted == GUEST {
+                if wanted == GUEST_V4 {
                     return Some(self.lease(request, Kind::Ack));
                 }
-                let text = Some(format!("the address here is {GUEST}"));
-                Some(Message { text, ..request.reply(Kind::Nak, GATEWAY) })
+                let text = Some(format!("the address here is {GUEST_V4}"));
+                Some(Message { text, ..request.reply(Kind::Nak, GATEWAY_V4) })
             }
             Kind::Inform => Some(self.parameters(request, Kind::Ack)),
             // An address that was given back is there for the next who asks, and one that was
@@ -69,7 +69,7 @@ impl Gateway {
 
     fn lease(&self, request: &Message, kind: Kind) -> Message {
         Message {
-            yiaddr: GUEST,
+            yiaddr: GUEST_V4,
             lease_time: Some(LEASE),
             renewal_time: Some(LEASE / 2),
             rebinding_time: Some(LEASE / 8 * 7),
@@ -79,11 +79,11 @@ impl Gateway {
 
     fn parameters(&self, request: &Message, kind: Kind) -> Message {
         Message {
-            subnet_mask: Some(MASK),
-            routers: vec![GATEWAY],
-            dns_servers: self.nameserver.map(|_| NAMESERVER).into_iter().collect(),
+            subnet_mask: Some(MASK_V4),
+            routers: vec![GATEWAY_V4],
+            dns_servers: self.nameserver.map(|_| NAMESERVER_V4).into_iter().collect(),
             mtu: Some(MTU),
-            ..request.reply(kind, GATEWAY)
+            ..request.reply(kind, GATEWAY_V4)
         }
     }
 }

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use mnet_proto::wire::{icmpv4, ipv4, udp};
 use netdev::{Instant, Mac};
 
-use super::super::addresses::{GUEST, MAC};
+use super::super::addresses::{GUEST_V4, MAC};
 use super::super::drops::Drop;
 use super::super::queue::Queue;
 use super::udp::check;
@@ -40,7 +40,7 @@ impl Gateway {
         if to != MAC {
             return Err(Drop::NotForGateway);
         }
-        if source != GUEST {
+        if source != GUEST_V4 {
             return Err(Drop::Source);
         }
         if header.is_fragment() {
@@ -73,7 +73,7 @@ impl Gateway {
         if !icmpv4::Header::emit(&mut packet, icmpv4::ECHO_REPLY, 0, icmp.rest) {
             return Err(Drop::NotTaken);
         }
-        self.link.ip(&mut packet, destination.into(), GUEST.into(), ipv4::ICMP, out)?;
+        self.link.ip(&mut packet, destination.into(), GUEST_V4.into(), ipv4::ICMP, out)?;
         Ok(Action::None)
     }
 }

@@ -6,8 +6,9 @@ use std::num::NonZeroU16;
 use mnet_proto::wire::{ipv4, udp};
 use netdev::Instant;
 
-use super::super::addresses::{GATEWAY, NAMESERVER, to_host};
+use super::super::addresses;
 use super::super::drops::Drop;
+use super::super::flows::Way;
 use super::super::link::pseudo_header;
 use super::super::nameserver;
 use super::super::outgoing::Purpose;
@@ -26,8 +27,10 @@ impl Gateway {
         let source_port = NonZeroU16::new(header.source.get()).ok_or(Drop::UdpHeader)?;
         let port = NonZeroU16::new(header.destination.get()).ok_or(Drop::UdpHeader)?;
 
-        if destination == GATEWAY {
-            if let Some(peer) = self.published.peer(now, source_port, port) {
+        if destination == addresses::gateway(destination) {
+            let ipv6 = destination.is_ipv6();
+            let way = Way { ipv6, guest: source_port, gateway: port };
+            if let Some(peer) = self.published.peer(now, way) {
                 return Ok(Action::Published { peer, payload });
             }
             // A late answer: it must not reach a program on the host that the peer has chosen by
@@ -36,12 +39,15 @@ impl Gateway {
                 return Err(Drop::NoPeer);
             }
         }
-        let asks = SocketAddr::new(destination, port.get());
-        let nameserver =
-            self.nameserver.filter(|_| asks == SocketAddr::from((NAMESERVER, nameserver::PORT)));
+        let asks_nameserver =
+            destination == addresses::nameserver(destination) && port.get() == nameserver::PORT;
+        let nameserver = self.nameserver.filter(|_| asks_nameserver);
         let to = match nameserver {
             Some(nameserver) => nameserver,
-            None => SocketAddr::new(to_host(destination).ok_or(Drop::Destination)?, port.get()),
+            None => {
+                let host = addresses::to_host(destination).ok_or(Drop::Destination)?;
+                SocketAddr::new(host, port.get())
+            }
         };
         let guest = SocketAddr::new(source, source_port.get());
         let purpose = Purpose { guest, nameserver: nameserver.is_some() };
@@ -58,7 +64,8 @@ pub(super) fn check(
 ) -> Result<(&udp::Header, &[u8]), Drop> {
     let header = udp::Header::parse(datagram).ok_or(Drop::UdpHeader)?;
     let datagram = datagram.get(..header.len()).ok_or(Drop::UdpHeader)?;
-    if header.has_checksum() {
+    // Only over IPv4 may there be none (RFC 8200 §8.1).
+    if header.has_checksum() || source.is_ipv6() {
         let sum = pseudo_header(source, destination, ipv4::UDP, header.len() as u16);
         if !sum.add_bytes(datagram).is_valid() {
             return Err(Drop::UdpChecksum);
