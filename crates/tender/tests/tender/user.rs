@@ -135,6 +135,41 @@ fn an_image_asks_the_host_and_gets_the_answer() {
     assert_eq!(wait(running).status, 99);
 }
 
+#[test]
+fn a_datagram_longer_than_a_frame_leaves_whole() {
+    let host = UdpSocket::bind("127.0.0.1:0").unwrap();
+    host.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    // An IPv4 packet without its Ethernet header, to be cut after 1,000 bytes of its payload.
+    let sent = payload(1, 1400);
+    let whole = frame(host.local_addr().unwrap().port(), &sent);
+    let part = |from: usize, to: usize, flags: u16| {
+        let mut part = whole[..34].to_vec();
+        part.extend(&whole[34 + from..34 + to]);
+        part[16..18].copy_from_slice(&(20 + to as u16 - from as u16).to_be_bytes());
+        part[20..22].copy_from_slice(&((from as u16 / 8) | flags).to_be_bytes());
+        part[24..26].fill(0);
+        let words = part[14..34].chunks(2).map(|w| u32::from(w[0]) << 8 | u32::from(w[1]));
+        let sum: u32 = words.sum();
+        let sum = (sum & 0xffff) + (sum >> 16);
+        part[24..26].copy_from_slice(&(!(sum as u16 + (sum >> 16) as u16)).to_be_bytes());
+        part
+    };
+    let (first, second) = (part(0, 1000, 0x2000), part(1000, 1408, 0));
+    let send = |code: Code, at: usize, len: usize| {
+        code.call(1, &[At(device(1)), Value(DATA + at as u64), Value(len as u64)])
+    };
+    let code = send(Code::default(), first.len(), second.len());
+    let image = send(code, 0, first.len())
+        .exit(0)
+        .data(&[first, second].concat())
+        .image(&[Entry::net("service")]);
+    let ended = image.run(&["--net:service=user"]);
+    assert_eq!((ended.status, &*ended.stderr), (0, ""));
+    let mut buffer = [0; 2048];
+    let length = host.recv(&mut buffer).unwrap();
+    assert!(buffer[..length] == sent);
+}
+
 /// A frame from the image to the host's loopback address, over IPv6.
 fn frame_v6(port: u16, payload: &[u8]) -> Vec<u8> {
     let address = |last| Ipv6Addr::new(0xfd00, 0x10, 2, 0, 0, 0, 0, last).octets();
@@ -192,25 +227,16 @@ fn what_an_image_sends_right_before_its_end_still_arrives() {
 
 #[test]
 fn the_tender_says_which_ports_it_publishes_and_what_it_dropped_unless_it_is_quiet() {
-    let mut fragment = frame(7, b"");
-    fragment[20] = 0x20;
-    let (_, header) = fragment.split_at_mut(14);
-    header[10..12].fill(0);
-    let sum: u32 = header[..20].chunks(2).map(|w| u32::from(w[0]) << 8 | u32::from(w[1])).sum();
-    let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
-    header[10..12].copy_from_slice(&sum.to_be_bytes());
-    let send = [At(device(1)), Value(DATA), Value(fragment.len() as u64)];
-    let image =
-        Code::default().call(1, &send).exit(0).data(&fragment).image(&[Entry::net("service")]);
+    let mut wrong = frame(7, b"payload");
+    wrong[42] = b'P';
+    let send = [At(device(1)), Value(DATA), Value(wrong.len() as u64)];
+    let image = Code::default().call(1, &send).exit(0).data(&wrong).image(&[Entry::net("service")]);
 
     let said = image.run(&["--net:service=user", "--publish=0:7/udp"]).stderr;
     let lines: Vec<_> = said.lines().collect();
     assert!(lines[0].starts_with("mnet-tender: 127.0.0.1:"), "{said}");
     assert!(lines[0].ends_with("/udp -> service port 7"), "{said}");
-    assert_eq!(
-        lines[1..],
-        ["mnet-tender: the network service dropped 1 fragments, which are not supported yet"]
-    );
+    assert_eq!(lines[1..], ["mnet-tender: the network service dropped 1 wrong UDP checksums"]);
     let quiet = image.run(&["--net:service=user", "--publish=0:7/udp", "--quiet"]);
     assert_eq!((quiet.status, &*quiet.stderr), (0, ""));
 }

@@ -37,7 +37,7 @@ const TEXTS: [(Drop, &str); 20] = [
     (Drop::Ipv6Header, "malformed IPv6 headers"),
     (Drop::Ndp, "malformed messages of neighbour discovery"),
     (Drop::Source, "packets from addresses that are not the image's"),
-    (Drop::Fragment, "fragments, which are not supported yet"),
+    (Drop::Fragment, "fragments that made no datagram"),
     (Drop::Protocol, "packets of a protocol other than UDP and ICMP"),
     (Drop::Icmp, "ICMP messages other than ping"),
     (Drop::UdpHeader, "malformed UDP headers"),
@@ -47,7 +47,7 @@ const TEXTS: [(Drop, &str); 20] = [
     (Drop::TooManyPorts, "datagrams from more ports than there can be sockets"),
     (Drop::TooManyPeers, "datagrams from more peers than there is room for"),
     (Drop::NoPeer, "answers to peers that were silent for too long"),
-    (Drop::DatagramTooLong, "datagrams longer than 1472 bytes"),
+    (Drop::DatagramTooLong, "datagrams that are too long for IP"),
     (Drop::NotSent, "datagrams that the host did not send"),
     (Drop::NotTaken, "datagrams that the image did not take"),
 ];

@@ -10,15 +10,18 @@
 //! ```
 
 mod dhcpv4;
+mod fragments;
 mod ipv4;
 mod ipv6;
 mod ndp;
 mod udp;
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 use std::time::Duration;
 
+use mnet_proto::ip::fragment::Reassembler;
 use mnet_proto::wire::{arp, ethernet};
 use netdev::{Instant, Mac, Packet};
 
@@ -30,6 +33,7 @@ use super::drops::{Drop, Drops};
 use super::flows::{Flows, Peer};
 use super::link::{IPV6, Link};
 use super::outgoing::Outgoing;
+use super::payload::Payload;
 use super::queue::Queue;
 use super::residents::Residents;
 
@@ -43,7 +47,6 @@ pub(crate) const MAX_OUTGOING: usize = 256;
 /// The state machine of a `user` network.
 ///
 /// What goes to the guest is appended to the queue that each call is given.
-#[derive(Debug)]
 pub(crate) struct Gateway {
     link: Link,
     published: Flows,
@@ -56,6 +59,8 @@ pub(crate) struct Gateway {
     next_advert: Option<Instant>,
     /// When a datagram for a published port last went to the guest, over either family.
     last_published: [Option<Instant>; 2],
+    /// Datagrams of the guest that are not whole yet.
+    fragments: Reassembler,
     drops: Drops,
 }
 
@@ -69,7 +74,7 @@ pub(crate) enum Action<'f> {
         /// The peer.
         peer: Peer,
         /// The datagram.
-        payload: &'f [u8],
+        payload: Payload<'f>,
     },
     /// The payload goes to a host, from the socket of the guest's port.
     Outgoing {
@@ -81,7 +86,7 @@ pub(crate) enum Action<'f> {
         /// The host.
         to: SocketAddr,
         /// The datagram.
-        payload: &'f [u8],
+        payload: Payload<'f>,
     },
 }
 
@@ -97,6 +102,7 @@ impl Gateway {
             residents: Residents::default(),
             next_advert: None,
             last_published: [None; 2],
+            fragments: fragments::reassembler(),
             drops: Drops::default(),
         }
     }
@@ -269,14 +275,22 @@ impl Gateway {
         closed: impl FnMut(usize),
     ) {
         self.handle_advert_timeout(now, out);
+        self.handle_fragment_timeout(now);
         self.published.expire(now);
         self.outgoing.expire(now, closed);
     }
 
     /// When [`Gateway::handle_timeout`] next has something to do. Any other call may change it.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let timers = [self.published.expiry(), self.outgoing.expiry(), self.next_advert];
-        timers.into_iter().flatten().min()
+        let idle = [self.published.expiry(), self.outgoing.expiry()];
+        let timers = [self.next_advert, self.fragments.poll_timeout()];
+        idle.into_iter().chain(timers).flatten().min()
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway").field("link", &self.link).finish_non_exhaustive()
     }
 }
 

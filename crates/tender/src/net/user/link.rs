@@ -2,8 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use mnet_proto::ip::fragment::cuts;
 use mnet_proto::wire::{Checksum, arp, ethernet, ipv4, ipv6, udp};
 use netdev::{Mac, Packet, Pool};
+use zerocopy::IntoBytes;
 
 use super::addresses::MAC;
 use super::drops::Drop;
@@ -13,6 +15,16 @@ use super::{MAX_FRAME, MTU};
 /// TTL and hop limit of what the gateway sends, but for neighbour discovery.
 pub(super) const HOP_LIMIT: u8 = 64;
 
+/// Bytes of IP in a frame.
+const ROOM: usize = MTU as usize;
+
+/// Most frames that a datagram takes: those of the longest over IPv6, and what introduces the
+/// gateway before it.
+pub(super) const MAX_FRAMES: usize = 65_535 / (ROOM - ipv6::HEADER_LEN - ipv6::FRAGMENT_LEN) + 2;
+
+/// Packets at a time: the first fragments of datagrams that are not whole yet, and a few more.
+const PACKETS: usize = 80;
+
 /// EtherType of IPv6 (RFC 2464 §3).
 pub(super) const IPV6: u16 = 0x86dd;
 
@@ -20,18 +32,26 @@ pub(super) const IPV6: u16 = 0x86dd;
 #[derive(Debug)]
 pub(super) struct Link {
     guest: Mac,
-    /// For what the gateway says itself, one packet at a time.
+    /// For what the gateway says itself, and for fragments.
     pool: Pool,
+    /// Of the next datagram that goes in fragments.
+    identification: u32,
 }
 
 impl Link {
     pub(super) fn new(guest: Mac) -> Self {
-        Self { guest, pool: Pool::new(2, netdev::HEADROOM + MAX_FRAME) }
+        let pool = Pool::new(PACKETS, netdev::HEADROOM + MAX_FRAME);
+        Self { guest, pool, identification: 0 }
     }
 
-    /// An empty packet for something that the gateway says.
-    pub(super) fn packet(&self) -> Result<Packet, Drop> {
-        self.pool.take().ok_or(Drop::NotTaken)
+    /// Where packets come from.
+    pub(super) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// An empty packet with room for so many bytes.
+    pub(super) fn packet(&self, room: usize) -> Result<Packet, Drop> {
+        self.pool.take_sized(room).ok_or(Drop::NotTaken)
     }
 
     /// Sends an ARP packet that speaks of this address of the gateway.
@@ -42,7 +62,7 @@ impl Link {
         target: (Mac, Ipv4Addr),
         out: &mut Queue,
     ) -> Result<(), Drop> {
-        let mut packet = self.packet()?;
+        let mut packet = self.packet(arp::LEN)?;
         let whole = arp::Arp::new(opcode, (MAC, own), target).emit(&mut packet);
         self.ethernet(&mut packet, self.guest, ethernet::ARP, whole, out)
     }
@@ -73,22 +93,7 @@ impl Link {
     ) -> Result<(), Drop> {
         match (source, destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                if packet.len() > usize::from(MTU) - ipv4::HEADER_LEN {
-                    return Err(Drop::DatagramTooLong);
-                }
-                let fields = ipv4::Fields {
-                    source,
-                    destination,
-                    protocol,
-                    hop_limit: HOP_LIMIT,
-                    traffic_class: 0,
-                    identification: 0,
-                    dont_fragment: true,
-                    router_alert: false,
-                };
-                let whole = ipv4::Header::emit(packet, &fields, true);
-                let to = if destination.is_broadcast() { Mac::BROADCAST } else { self.guest };
-                self.ethernet(packet, to, ethernet::IPV4, whole, out)
+                self.ipv4(packet, source, destination, protocol, out)
             }
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
                 self.ipv6(packet, source, destination, protocol, HOP_LIMIT, out)
@@ -113,6 +118,55 @@ impl Link {
         self.ipv6(&mut packet, source, destination, ipv6::ICMP, hop_limit, out)
     }
 
+    fn ipv4(
+        &mut self,
+        packet: &mut Packet,
+        source: Ipv4Addr,
+        destination: Ipv4Addr,
+        protocol: u8,
+        out: &mut Queue,
+    ) -> Result<(), Drop> {
+        let len = packet.len();
+        let dont_fragment = len <= ROOM - ipv4::HEADER_LEN;
+        let fields = ipv4::Fields {
+            source,
+            destination,
+            protocol,
+            hop_limit: HOP_LIMIT,
+            traffic_class: 0,
+            // It says nothing of what is not in fragments (RFC 6864 §4.1).
+            identification: 0,
+            dont_fragment,
+            router_alert: false,
+        };
+        if !ipv4::Header::emit(packet, &fields, true) {
+            return Err(Drop::DatagramTooLong);
+        }
+        let to = if destination.is_broadcast() { Mac::BROADCAST } else { self.guest };
+        if dont_fragment {
+            return self.ethernet(packet, to, ethernet::IPV4, true, out);
+        }
+        let original = *ipv4::Header::parse(packet.bytes()).map_err(|_| Drop::DatagramTooLong)?;
+        packet.trim_front(ipv4::HEADER_LEN);
+        let identification = self.next_identification() as u16;
+        self.fragments(
+            packet.bytes(),
+            ROOM - ipv4::HEADER_LEN,
+            out,
+            |this, mut part, offset, more, out| {
+                let whole = ipv4::Header::emit_fragment(
+                    &mut part,
+                    &original,
+                    identification,
+                    offset,
+                    more,
+                    true,
+                );
+                this.ethernet(&mut part, to, ethernet::IPV4, whole, out)
+            },
+        )
+    }
+
     fn ipv6(
         &mut self,
         packet: &mut Packet,
@@ -122,16 +176,56 @@ impl Link {
         hop_limit: u8,
         out: &mut Queue,
     ) -> Result<(), Drop> {
-        if packet.len() > usize::from(MTU) - ipv6::HEADER_LEN {
-            return Err(Drop::DatagramTooLong);
-        }
-        let (traffic_class, flow_label) = (0, 0);
-        let fields =
-            ipv6::Fields { source, destination, next_header, hop_limit, traffic_class, flow_label };
-        let whole = ipv6::Header::emit(packet, &fields);
+        let fields = |next_header| ipv6::Fields {
+            source,
+            destination,
+            next_header,
+            hop_limit,
+            traffic_class: 0,
+            flow_label: 0,
+        };
         let is_group = destination.is_multicast();
         let to = if is_group { ipv6::multicast_mac(destination) } else { self.guest };
-        self.ethernet(packet, to, IPV6, whole, out)
+        if packet.len() <= ROOM - ipv6::HEADER_LEN {
+            let whole = ipv6::Header::emit(packet, &fields(next_header));
+            return self.ethernet(packet, to, IPV6, whole, out);
+        }
+        let identification = self.next_identification();
+        let room = ROOM - ipv6::HEADER_LEN - ipv6::FRAGMENT_LEN;
+        self.fragments(packet.bytes(), room, out, |this, mut part, offset, more, out| {
+            let header = ipv6::Fragment::new(next_header, offset, more, identification);
+            let whole = part
+                .prepend(ipv6::FRAGMENT_LEN)
+                .is_some_and(|bytes| header.write_to(bytes).is_ok())
+                && ipv6::Header::emit(&mut part, &fields(ipv6::FRAGMENT));
+            this.ethernet(&mut part, to, IPV6, whole, out)
+        })
+    }
+
+    /// Cuts what is too long for a frame, and has each part sent. If there is no room for all of
+    /// them none is.
+    fn fragments(
+        &self,
+        payload: &[u8],
+        room: usize,
+        out: &mut Queue,
+        send: impl Fn(&Self, Packet, usize, bool, &mut Queue) -> Result<(), Drop>,
+    ) -> Result<(), Drop> {
+        if out.room() < cuts(payload.len(), room).count() {
+            return Err(Drop::NotTaken);
+        }
+        for (offset, len, more) in cuts(payload.len(), room) {
+            let part = payload.get(offset..offset + len).ok_or(Drop::NotTaken)?;
+            let mut packet = self.packet(len)?;
+            packet.append(len).ok_or(Drop::NotTaken)?.copy_from_slice(part);
+            send(self, packet, offset, more, out)?;
+        }
+        Ok(())
+    }
+
+    fn next_identification(&mut self) -> u32 {
+        self.identification = self.identification.wrapping_add(1);
+        self.identification
     }
 
     fn ethernet(

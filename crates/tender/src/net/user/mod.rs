@@ -11,6 +11,7 @@ mod gateway;
 mod link;
 mod nameserver;
 mod outgoing;
+mod payload;
 mod pktinfo;
 mod queue;
 mod recent;
@@ -29,6 +30,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use self::drops::Drop;
 use self::flows::Peer;
 use self::gateway::{Action, Gateway};
+use self::link::MAX_FRAMES;
 use self::queue::Queue;
 use self::socket::Socket;
 use super::{NetworkError, Publish, PublishError};
@@ -40,6 +42,9 @@ pub(crate) use self::addresses::MAC;
 pub(crate) const MTU: u16 = 1500;
 /// Most bytes in a frame.
 const MAX_FRAME: usize = ethernet::HEADER_LEN + MTU as usize;
+
+/// Bytes in the longest datagram, and more.
+const MAX_DATAGRAM: usize = 65_535;
 
 /// Bytes to ask for in each socket buffer: room for some hundreds of large datagrams.
 const SOCKET_BUFFER: usize = 4 << 20;
@@ -130,7 +135,7 @@ impl UserNetwork {
             published: publish.iter().map(bind).collect::<Result<_, _>>()?,
             outgoing: Vec::new(),
             buffer: Box::new([0; MAX_FRAME + 1]),
-            packet: Pool::new(1, usize::from(u16::MAX)).take().ok_or_else(|| {
+            packet: Pool::new(0, MAX_FRAME).take_large(MAX_DATAGRAM).ok_or_else(|| {
                 error(NetworkError::System { what: "get memory for it", source: Errno::NOMEM })
             })?,
             paused: false,
@@ -183,7 +188,7 @@ impl UserNetwork {
             let drop = match self.gateway.handle_frame(now, frame, &mut self.guest.queue) {
                 Action::None => None,
                 Action::Published { peer, payload } => {
-                    self.published[peer.publish].answer(payload, peer.asked, peer.address).err()
+                    self.published[peer.publish].answer(&payload, peer.asked, peer.address).err()
                 }
                 Action::Outgoing { socket, open, to, payload } => {
                     let source = (1 + self.published.len() + socket) as Source;
@@ -193,7 +198,7 @@ impl UserNetwork {
                         open_outgoing(&mut self.outgoing, socket, to, add);
                     }
                     match self.outgoing.get(socket) {
-                        Some(Some(opened)) => opened.send(payload, to).err(),
+                        Some(Some(opened)) => opened.send(&payload, to).err(),
                         _ => {
                             self.gateway.close(socket);
                             Some(Drop::NotSent)
@@ -224,7 +229,7 @@ impl UserNetwork {
         };
         let Self { gateway, packet, guest: GuestEnd { queue, .. }, .. } = self;
         for count in 0..BATCH {
-            if queue.room() == 0 {
+            if queue.room() < MAX_FRAMES {
                 return count;
             }
             packet.clear();
@@ -250,7 +255,7 @@ impl UserNetwork {
                 self.guest.awaited = waiting;
             }
         }
-        let paused = self.guest.queue.room() == 0;
+        let paused = self.guest.queue.room() < MAX_FRAMES;
         if paused != self.paused {
             self.paused = paused;
             let events = host_events(paused);

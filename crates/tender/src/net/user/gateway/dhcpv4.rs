@@ -40,7 +40,7 @@ impl Gateway {
             reply.yiaddr
         };
         let bytes = reply.emit();
-        let mut packet = self.link.packet()?;
+        let mut packet = self.link.packet(bytes.len())?;
         packet.append(bytes.len()).ok_or(Drop::DatagramTooLong)?.copy_from_slice(&bytes);
         let from = SocketAddr::new(GATEWAY_V4.into(), SERVER_PORT);
         self.link.udp(&mut packet, from, SocketAddr::new(IpAddr::V4(to), CLIENT_PORT), out)

@@ -2,17 +2,20 @@
 
 use std::net::Ipv4Addr;
 
+use mnet_proto::ip::fragment::{Key, Piece};
 use mnet_proto::wire::{icmpv4, ipv4, udp};
 use netdev::{Instant, Mac};
 
 use super::super::addresses::{GUEST_V4, MAC};
 use super::super::drops::Drop;
+use super::super::payload::Payload;
 use super::super::queue::Queue;
 use super::udp::check;
 use super::{Action, Gateway};
 
 impl Gateway {
-    /// Takes a packet, with what may be behind it in the frame.
+    /// Takes a packet that was sent to this Ethernet address, with what may be behind it in the
+    /// frame.
     pub(super) fn ipv4<'f>(
         &mut self,
         now: Instant,
@@ -26,15 +29,16 @@ impl Gateway {
             return Err(Drop::Ipv4Checksum);
         }
         let (source, destination) = (header.source(), header.destination());
-        let payload = packet.get(header_len..total_len).ok_or(Drop::Ipv4Header)?;
+        let packet = packet.get(..total_len).ok_or(Drop::Ipv4Header)?;
+        let payload = packet.get(header_len..).ok_or(Drop::Ipv4Header)?;
         // A client of DHCP has no address yet, or one that is none here.
         if header.protocol == ipv4::UDP
             && !header.is_fragment()
             && let Some(udp) = udp::Header::parse(payload)
             && Self::is_for_dhcp_server(destination, udp.destination.get())
         {
-            let (_, message) = check(source.into(), destination.into(), payload)?;
-            self.dhcpv4(message, out)?;
+            let message = check(source.into(), destination.into(), Payload::Frame(payload))?;
+            self.dhcpv4(&message.payload, out)?;
             return Ok(Action::None);
         }
         if to != MAC {
@@ -43,12 +47,25 @@ impl Gateway {
         if source != GUEST_V4 {
             return Err(Drop::Source);
         }
-        if header.is_fragment() {
-            return Err(Drop::Fragment);
-        }
+        let payload = if header.is_fragment() {
+            let key = Key {
+                source: source.into(),
+                destination: destination.into(),
+                protocol: header.protocol,
+                identification: header.identification.get().into(),
+            };
+            let (offset, more) = (header.fragment_offset(), header.more_fragments());
+            let piece = Piece { key, offset, more, ecn: header.traffic_class & 3 };
+            match self.fragment(now, piece, packet, header_len)? {
+                Some(whole) => Payload::Whole(whole.payload),
+                None => return Ok(Action::None),
+            }
+        } else {
+            Payload::Frame(payload)
+        };
         match header.protocol {
             ipv4::UDP => self.udp(now, source.into(), destination.into(), payload),
-            ipv4::ICMP => self.icmpv4(destination, payload, out),
+            ipv4::ICMP => self.icmpv4(destination, &payload, out),
             _ => Err(Drop::Protocol),
         }
     }
@@ -67,8 +84,8 @@ impl Gateway {
         if (icmp.kind, icmp.code) != (icmpv4::ECHO_REQUEST, 0) {
             return Err(Drop::Icmp);
         }
-        let mut packet = self.link.packet()?;
         let echo = &message[icmpv4::HEADER_LEN..];
+        let mut packet = self.link.packet(echo.len())?;
         packet.append(echo.len()).ok_or(Drop::DatagramTooLong)?.copy_from_slice(echo);
         if !icmpv4::Header::emit(&mut packet, icmpv4::ECHO_REPLY, 0, icmp.rest) {
             return Err(Drop::NotTaken);

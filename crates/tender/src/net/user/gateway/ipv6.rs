@@ -2,12 +2,14 @@
 
 use std::net::Ipv6Addr;
 
+use mnet_proto::ip::fragment::{Key, Piece};
 use mnet_proto::wire::{icmpv6, ipv4, ipv6};
 use netdev::{Instant, Mac};
 
 use super::super::addresses::{MAC, is_in_prefix};
 use super::super::drops::Drop;
 use super::super::link::HOP_LIMIT;
+use super::super::payload::Payload;
 use super::super::queue::Queue;
 use super::{Action, Gateway};
 
@@ -40,11 +42,33 @@ impl Gateway {
         if is_resident {
             self.residents.confirm(now, source);
         }
-        let (protocol, upper) = skip_extensions(header.next_header, payload)?;
+        let (mut protocol, mut at) = skip_extensions(header.next_header, payload)?;
+        let mut payload = Payload::Frame(payload);
+        let mut fragmented = false;
+        if protocol == ipv6::FRAGMENT {
+            let upper = payload.get(at..).ok_or(Drop::Ipv6Header)?;
+            let fragment = *ipv6::Fragment::parse(upper).ok_or(Drop::Ipv6Header)?;
+            at += ipv6::FRAGMENT_LEN;
+            fragmented = true;
+            protocol = fragment.next_header;
+            // One that is all of its datagram has nothing to do with others (RFC 6946).
+            if fragment.offset() > 0 || fragment.more() {
+                let Some(whole) = self.ipv6_fragment(now, header, &fragment, &payload, at)? else {
+                    return Ok(Action::None);
+                };
+                (protocol, payload) = whole;
+                at = 0;
+            }
+            let behind = payload.get(at..).ok_or(Drop::Ipv6Header)?;
+            let (upper, more) = skip_extensions(protocol, behind)?;
+            (protocol, at) = (upper, at + more);
+        }
+        let len = payload.len();
+        let upper = payload.part(at..len).ok_or(Drop::Ipv6Header)?;
         match protocol {
             ipv6::FRAGMENT => Err(Drop::Fragment),
             ipv6::ICMP => {
-                self.icmpv6(now, header, upper, out)?;
+                self.icmpv6(now, header, &upper, fragmented, out)?;
                 Ok(Action::None)
             }
             ipv4::UDP if to.is_group() => Err(Drop::NotForGateway),
@@ -56,16 +80,44 @@ impl Gateway {
         }
     }
 
+    /// Takes a fragment whose own part begins at `at`. If its datagram is whole now, gives what that
+    /// begins with, and all of it.
+    fn ipv6_fragment(
+        &mut self,
+        now: Instant,
+        header: &ipv6::Header,
+        fragment: &ipv6::Fragment,
+        payload: &[u8],
+        at: usize,
+    ) -> Result<Option<(u8, Payload<'static>)>, Drop> {
+        let key = Key {
+            source: header.source().into(),
+            destination: header.destination().into(),
+            protocol: 0,
+            identification: fragment.identification.get(),
+        };
+        let ecn = header.traffic_class() & 3;
+        let piece = Piece { key, offset: fragment.offset(), more: fragment.more(), ecn };
+        let Some(mut whole) = self.fragment(now, piece, payload, at)? else { return Ok(None) };
+        // The first fragment has the say on what the datagram holds (RFC 8200 §4.5).
+        let first = whole.first.prepend(ipv6::FRAGMENT_LEN);
+        let first = first.and_then(|bytes| ipv6::Fragment::parse(bytes)).ok_or(Drop::Fragment)?;
+        Ok(Some((first.next_header, Payload::Whole(whole.payload))))
+    }
+
     fn icmpv6(
         &mut self,
         now: Instant,
         header: &ipv6::Header,
         message: &[u8],
+        fragmented: bool,
         out: &mut Queue,
     ) -> Result<(), Drop> {
         let (source, destination) = (header.source(), header.destination());
         let icmp = icmpv6::Header::parse(message, source, destination).ok_or(Drop::Icmp)?;
         match icmp.kind {
+            // RFC 6980: neighbour discovery needs no fragments, but those who forge it may.
+            kind if Self::is_ndp(kind) && fragmented => Err(Drop::Ndp),
             kind if Self::is_ndp(kind) => self.ndp(now, kind, header, message, out),
             // Who listens to which group does not matter: there are two neighbours.
             icmpv6::MLD_REPORT | icmpv6::MLD_DONE | icmpv6::MLD_V2_REPORT => Ok(()),
@@ -89,17 +141,20 @@ impl Gateway {
             return Err(Drop::Destination);
         }
         let (kind, to) = (icmpv6::ECHO_REPLY, source);
-        let mut packet = self.link.packet()?;
         let echo = &message[icmpv6::HEADER_LEN..];
+        let mut packet = self.link.packet(echo.len())?;
         packet.append(echo.len()).ok_or(Drop::DatagramTooLong)?.copy_from_slice(echo);
         let whole = icmpv6::Header::emit(&mut packet, kind, 0, icmp.rest, destination, to);
         self.link.icmpv6(packet, whole, HOP_LIMIT, destination, to, out)
     }
 }
 
-/// Passes over the headers before what a packet is really for, and gives what that is.
-fn skip_extensions(mut next: u8, mut bytes: &[u8]) -> Result<(u8, &[u8]), Drop> {
+/// Passes over the headers before what a packet is really for, and gives what that is, and where it
+/// begins.
+fn skip_extensions(mut next: u8, bytes: &[u8]) -> Result<(u8, usize), Drop> {
+    let mut at = 0;
     for count in 0..MAX_EXTENSIONS {
+        let bytes = bytes.get(at..).ok_or(Drop::Ipv6Header)?;
         let (behind, len) = match next {
             // It may only be the first (RFC 8200 §4.1).
             ipv6::HOP_BY_HOP if count > 0 => return Err(Drop::Ipv6Header),
@@ -122,9 +177,9 @@ fn skip_extensions(mut next: u8, mut bytes: &[u8]) -> Result<(u8, &[u8]), Drop> 
                 }
                 (header.next_header, header.len())
             }
-            _ => return Ok((next, bytes)),
+            _ => return Ok((next, at)),
         };
-        bytes = bytes.get(len..).ok_or(Drop::Ipv6Header)?;
+        at += len;
         next = behind;
     }
     Err(Drop::Ipv6Header)

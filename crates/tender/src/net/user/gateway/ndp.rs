@@ -98,7 +98,7 @@ impl Gateway {
             NdpOption::Rdnss { lifetime: ROUTER_LIFETIME.into(), servers: &servers },
         ];
         let known = if self.nameserver.is_some() { &options[..] } else { &options[..3] };
-        let mut packet = self.link.packet()?;
+        let mut packet = self.link.packet(0)?;
         let whole = ndp::router_advert(&mut packet, &advert, known, ROUTER_V6, to);
         self.link.icmpv6(packet, whole, HOP_LIMIT, ROUTER_V6, to, out)
     }
@@ -114,7 +114,7 @@ impl Gateway {
         let solicited = !source.is_unspecified();
         let to = if solicited { source } else { ALL_NODES };
         let flags = AdvertFlags { router: true, solicited, overrides: true };
-        let mut packet = self.link.packet()?;
+        let mut packet = self.link.packet(0)?;
         let whole = ndp::neighbor_advert(&mut packet, flags, target, Some(MAC), target, to);
         self.link.icmpv6(packet, whole, HOP_LIMIT, target, to, out)
     }
@@ -126,7 +126,7 @@ impl Gateway {
         out: &mut Queue,
     ) -> Result<(), Drop> {
         let to = ipv6::solicited_node(target);
-        let mut packet = self.link.packet()?;
+        let mut packet = self.link.packet(0)?;
         let whole = ndp::neighbor_solicit(&mut packet, target, Some(MAC), None, GATEWAY_V6, to);
         self.link.icmpv6(packet, whole, HOP_LIMIT, GATEWAY_V6, to, out)
     }

@@ -12,6 +12,7 @@ use super::super::flows::Way;
 use super::super::link::pseudo_header;
 use super::super::nameserver;
 use super::super::outgoing::Purpose;
+use super::super::payload::Payload;
 use super::{Action, Gateway};
 
 impl Gateway {
@@ -21,11 +22,9 @@ impl Gateway {
         now: Instant,
         source: IpAddr,
         destination: IpAddr,
-        datagram: &'f [u8],
+        datagram: Payload<'f>,
     ) -> Result<Action<'f>, Drop> {
-        let (header, payload) = check(source, destination, datagram)?;
-        let source_port = NonZeroU16::new(header.source.get()).ok_or(Drop::UdpHeader)?;
-        let port = NonZeroU16::new(header.destination.get()).ok_or(Drop::UdpHeader)?;
+        let Checked { source_port, port, payload } = check(source, destination, datagram)?;
 
         if destination == addresses::gateway(destination) {
             let ipv6 = destination.is_ipv6();
@@ -56,20 +55,31 @@ impl Gateway {
     }
 }
 
-/// Checks a datagram, and gives its header and payload.
+/// A datagram that is as it should be.
+pub(super) struct Checked<'f> {
+    source_port: NonZeroU16,
+    port: NonZeroU16,
+    pub(super) payload: Payload<'f>,
+}
+
+/// Checks a datagram.
 pub(super) fn check(
     source: IpAddr,
     destination: IpAddr,
-    datagram: &[u8],
-) -> Result<(&udp::Header, &[u8]), Drop> {
-    let header = udp::Header::parse(datagram).ok_or(Drop::UdpHeader)?;
-    let datagram = datagram.get(..header.len()).ok_or(Drop::UdpHeader)?;
+    datagram: Payload<'_>,
+) -> Result<Checked<'_>, Drop> {
+    let header = *udp::Header::parse(&datagram).ok_or(Drop::UdpHeader)?;
+    let bytes = datagram.get(..header.len()).ok_or(Drop::UdpHeader)?;
     // Only over IPv4 may there be none (RFC 8200 §8.1).
     if header.has_checksum() || source.is_ipv6() {
         let sum = pseudo_header(source, destination, ipv4::UDP, header.len() as u16);
-        if !sum.add_bytes(datagram).is_valid() {
+        if !sum.add_bytes(bytes).is_valid() {
             return Err(Drop::UdpChecksum);
         }
     }
-    Ok((header, &datagram[udp::HEADER_LEN..]))
+    Ok(Checked {
+        source_port: NonZeroU16::new(header.source.get()).ok_or(Drop::UdpHeader)?,
+        port: NonZeroU16::new(header.destination.get()).ok_or(Drop::UdpHeader)?,
+        payload: datagram.part(udp::HEADER_LEN..header.len()).ok_or(Drop::UdpHeader)?,
+    })
 }

@@ -205,7 +205,7 @@ fn a_peer_over_ipv6_reaches_the_guest_over_ipv6_once_that_has_an_address() {
     assert_eq!(datagram(&hello), expected);
 
     let answer = frame(7, GATEWAY_V6, 5001, b"world");
-    let expected = Action::Published { peer: peer(5001), payload: b"world" };
+    let expected = Action::Published { peer: peer(5001), payload: Payload::Frame(b"world") };
     assert_eq!(scene.send(at(1), &answer), expected);
     // Who came before goes on as it began; and so do those over IPv4.
     let again = scene.publish(at(2), peer(5000), b"again").unwrap();
@@ -230,8 +230,12 @@ fn what_the_guest_sends_elsewhere_leaves_over_ipv6_and_what_answers_comes_back()
         // One after the other, from three ports.
         let port = 4000 + index as u16;
         let question = frame(port, *to, 53, b"question");
-        let expected =
-            Action::Outgoing { socket: index, open: true, to: *host, payload: b"question" };
+        let expected = Action::Outgoing {
+            socket: index,
+            open: true,
+            to: *host,
+            payload: Payload::Frame(b"question"),
+        };
         assert_eq!(scene.send(at(0), &question), expected);
         let answer = scene.answer(index, *host, b"answer").unwrap();
         assert_eq!(
@@ -326,7 +330,10 @@ fn headers_before_a_datagram_are_passed_over_if_they_may_be() {
     let pad = [17, 0, 1, 4, 0, 0, 0, 60];
     let frame = with(&pad);
     let action = scene.send(at(0), &frame);
-    assert!(matches!(action, Action::Outgoing { payload: b"payload", .. }), "{action:?}");
+    assert!(
+        matches!(action, Action::Outgoing { payload: Payload::Frame(b"payload"), .. }),
+        "{action:?}"
+    );
     let unknown = [17, 0, 0xc1, 4, 0, 0, 0, 60];
     assert_dropped(&with(&unknown), Drop::Ipv6Header);
     let endless = [60, 0, 1, 4, 0, 0, 0, 60].repeat(9);

@@ -9,11 +9,21 @@ fn questions_go_to_the_hosts_name_server_and_its_answers_come_from_the_networks_
     let server: SocketAddr = "127.0.0.1:53".parse().unwrap();
     let mut scene = with_nameserver(Some("127.0.0.1:53"));
     let question = frame(4000, NAMESERVER, 53, b"question");
-    let asked = Action::Outgoing { socket: 0, open: true, to: server, payload: b"question" };
+    let asked = Action::Outgoing {
+        socket: 0,
+        open: true,
+        to: server,
+        payload: Payload::Frame(b"question"),
+    };
     assert_eq!(scene.send(at(0), &question), asked);
     // The same server, but by its other name.
     let question = frame(4000, ADDRESS, 53, b"question");
-    let asked = Action::Outgoing { socket: 1, open: true, to: server, payload: b"question" };
+    let asked = Action::Outgoing {
+        socket: 1,
+        open: true,
+        to: server,
+        payload: Payload::Frame(b"question"),
+    };
     assert_eq!(scene.send(at(0), &question), asked);
 
     for (socket, source) in [(0, NAMESERVER), (1, ADDRESS)] {
