@@ -291,7 +291,10 @@ pub(crate) fn supervise(
                     let network = (data >> 32) as u32;
                     let user = users.get_mut((network - FIRST_NETWORK) as usize);
                     if let Some((_, user)) = user {
-                        user.handle_event(now, data as u32, Set { epoll: &set, network });
+                        let flags = event.flags;
+                        let failed = flags.contains(EventFlags::ERR);
+                        let set = Set { epoll: &set, network };
+                        user.handle_event(now, data as u32, failed, set);
                     }
                 }
             }

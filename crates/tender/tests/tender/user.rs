@@ -136,6 +136,41 @@ fn an_image_asks_the_host_and_gets_the_answer() {
 }
 
 #[test]
+fn an_image_is_told_of_a_host_that_refuses() {
+    for ipv6 in [false, true] {
+        let host = if ipv6 { "[::1]:0" } else { "127.0.0.1:0" };
+        let closed = UdpSocket::bind(host).unwrap().local_addr().unwrap().port();
+        let make = if ipv6 { frame_v6 } else { frame };
+        let question = make(closed, b"anybody there?");
+        let (net, scratch) = (At(device(1)), Value(SCRATCH));
+        let image = Code::default()
+            .call(1, &[net, Value(DATA), Value(question.len() as u64)])
+            .call(281, &[At(EPOLL), scratch, Value(1), Value(u64::MAX), Value(0)])
+            .call(0, &[net, scratch, Value(2048)])
+            // The type of the ICMP message.
+            .exit_with(SCRATCH + if ipv6 { 54 } else { 34 })
+            .data(&question)
+            .image(&[Entry::net("service")]);
+        let ended = image.run(&["--net:service=user"]);
+        let unreachable = if ipv6 { 1 } else { 3 };
+        assert_eq!((ended.status, &*ended.stderr), (unreachable, ""));
+    }
+}
+
+#[test]
+fn a_peer_that_is_gone_stops_no_other() {
+    let (running, _image) = echo(&["0:7"]);
+    let friend = client(running.published[0]);
+    let mut buffer = [0; 16];
+    for number in 0..100 {
+        // It is gone before the answer comes, which the host then refuses.
+        client(running.published[0]).send(b"bye").unwrap();
+        friend.send(&[number]).unwrap();
+        assert_eq!((friend.recv(&mut buffer).unwrap(), buffer[0]), (1, number));
+    }
+}
+
+#[test]
 fn a_datagram_longer_than_a_frame_leaves_whole() {
     let host = UdpSocket::bind("127.0.0.1:0").unwrap();
     host.set_read_timeout(Some(Duration::from_secs(5))).unwrap();

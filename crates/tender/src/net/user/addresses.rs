@@ -65,6 +65,19 @@ pub(super) fn to_guest(source: IpAddr) -> Option<IpAddr> {
     }
 }
 
+/// Whether an address is one of several hosts.
+pub(super) fn is_group(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            let on_link = address.to_bits() & MASK_V4.to_bits();
+            let directed = on_link == GATEWAY_V4.to_bits() & MASK_V4.to_bits()
+                && address.to_bits() | MASK_V4.to_bits() == u32::MAX;
+            address.is_multicast() || address.is_broadcast() || directed
+        }
+        IpAddr::V6(address) => address.is_multicast(),
+    }
+}
+
 /// Whether it can be an address beyond the host's own links, and is none of this network.
 fn is_elsewhere(address: IpAddr) -> bool {
     match address {

@@ -66,11 +66,7 @@ impl Flows {
 
     /// The way to the guest for a peer that sent to a published port, which is over IPv6 if that is
     /// wanted when it is new; `None` if there is no room for the peer.
-    pub(super) fn admit(&mut self, now: Instant, mut peer: Peer, ipv6: bool) -> Option<Way> {
-        if let SocketAddr::V6(address) = &mut peer.address {
-            // It may change from datagram to datagram, and says nothing of who sent it.
-            address.set_flowinfo(0);
-        }
+    pub(super) fn admit(&mut self, now: Instant, peer: Peer, ipv6: bool) -> Option<Way> {
         let &guest = self.ports.get(peer.publish)?;
         if let Some(&index) = self.by_peer.get(&peer) {
             self.flows.touch(index, now);
@@ -85,6 +81,12 @@ impl Flows {
         self.by_peer.insert(peer, index);
         self.by_way.insert(way, index);
         Some(way)
+    }
+
+    /// How a peer is spoken to, if it is known.
+    pub(super) fn way(&self, peer: Peer) -> Option<Way> {
+        let &index = self.by_peer.get(&peer)?;
+        self.flows.get(index).map(|flow| flow.way)
     }
 
     /// The peer that is spoken to like this.

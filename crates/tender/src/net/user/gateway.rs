@@ -15,6 +15,7 @@ mod ipv4;
 mod ipv6;
 mod ndp;
 mod udp;
+mod unreachable;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -25,6 +26,7 @@ use mnet_proto::ip::fragment::Reassembler;
 use mnet_proto::wire::{arp, ethernet};
 use netdev::{Instant, Mac, Packet};
 
+pub(crate) use self::unreachable::Unreachable;
 use super::MAX_FRAME;
 use super::addresses::{
     self, GATEWAY_V4, GATEWAY_V6, GUEST_V4, NAMESERVER_V4, NAMESERVER_V6, ROUTER_V6,
@@ -61,6 +63,7 @@ pub(crate) struct Gateway {
     last_published: [Option<Instant>; 2],
     /// Datagrams of the guest that are not whole yet.
     fragments: Reassembler,
+    unreachable: unreachable::Limiter,
     drops: Drops,
 }
 
@@ -103,6 +106,7 @@ impl Gateway {
             next_advert: None,
             last_published: [None; 2],
             fragments: fragments::reassembler(),
+            unreachable: unreachable::Limiter::default(),
             drops: Drops::default(),
         }
     }
@@ -218,18 +222,20 @@ impl Gateway {
             return Err(Drop::UdpHeader);
         }
         // Who comes over IPv6 is let through over IPv6, if the guest speaks that.
-        let resident = match peer.address {
-            SocketAddr::V6(_) => self.residents.current(now),
-            SocketAddr::V4(_) => None,
-        };
-        let way = self.published.admit(now, peer, resident.is_some()).ok_or(Drop::TooManyPeers)?;
-        let guest = match resident.filter(|_| way.ipv6) {
-            Some(resident) => IpAddr::V6(resident),
-            None => IpAddr::V4(GUEST_V4),
-        };
+        let ipv6 = peer.address.is_ipv6() && self.guest(now, true).is_some();
+        let way = self.published.admit(now, peer, ipv6).ok_or(Drop::TooManyPeers)?;
+        let guest = self.guest(now, way.ipv6).ok_or(Drop::Destination)?;
         self.introduce(now, guest, out)?;
         let from = SocketAddr::new(addresses::gateway(guest), way.gateway.get());
         self.link.udp(packet, from, SocketAddr::new(guest, way.guest.get()), out)
+    }
+
+    /// Where the guest is, over either family.
+    fn guest(&self, now: Instant, ipv6: bool) -> Option<IpAddr> {
+        match ipv6 {
+            true => self.residents.current(now).map(IpAddr::V6),
+            false => Some(GUEST_V4.into()),
+        }
     }
 
     /// Takes a datagram that came to the socket of a port of the guest; as

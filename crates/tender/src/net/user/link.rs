@@ -75,10 +75,7 @@ impl Link {
         to: SocketAddr,
         out: &mut Queue,
     ) -> Result<(), Drop> {
-        let sum = |length| pseudo_header(from.ip(), to.ip(), ipv4::UDP, length);
-        if !udp::Header::emit(packet, from.port(), to.port(), Some(sum)) {
-            return Err(Drop::DatagramTooLong);
-        }
+        emit_udp(packet, from, to)?;
         self.ip(packet, from.ip(), to.ip(), ipv4::UDP, out)
     }
 
@@ -128,17 +125,7 @@ impl Link {
     ) -> Result<(), Drop> {
         let len = packet.len();
         let dont_fragment = len <= ROOM - ipv4::HEADER_LEN;
-        let fields = ipv4::Fields {
-            source,
-            destination,
-            protocol,
-            hop_limit: HOP_LIMIT,
-            traffic_class: 0,
-            // It says nothing of what is not in fragments (RFC 6864 §4.1).
-            identification: 0,
-            dont_fragment,
-            router_alert: false,
-        };
+        let fields = fields_v4(source, destination, protocol, dont_fragment);
         if !ipv4::Header::emit(packet, &fields, true) {
             return Err(Drop::DatagramTooLong);
         }
@@ -176,14 +163,7 @@ impl Link {
         hop_limit: u8,
         out: &mut Queue,
     ) -> Result<(), Drop> {
-        let fields = |next_header| ipv6::Fields {
-            source,
-            destination,
-            next_header,
-            hop_limit,
-            traffic_class: 0,
-            flow_label: 0,
-        };
+        let fields = |next_header| fields_v6(source, destination, next_header, hop_limit);
         let is_group = destination.is_multicast();
         let to = if is_group { ipv6::multicast_mac(destination) } else { self.guest };
         if packet.len() <= ROOM - ipv6::HEADER_LEN {
@@ -240,6 +220,62 @@ impl Link {
             whole && ethernet::Header::emit(packet, to, MAC, ethertype) && out.push(packet.bytes());
         if sent { Ok(()) } else { Err(Drop::NotTaken) }
     }
+}
+
+/// Puts the header of UDP in front of the packet's window.
+fn emit_udp(packet: &mut Packet, from: SocketAddr, to: SocketAddr) -> Result<(), Drop> {
+    let sum = |length| pseudo_header(from.ip(), to.ip(), ipv4::UDP, length);
+    let whole = udp::Header::emit(packet, from.port(), to.port(), Some(sum));
+    if whole { Ok(()) } else { Err(Drop::DatagramTooLong) }
+}
+
+/// Makes the packet's window the IP packet of a datagram of which it is the payload, however long.
+pub(super) fn emit_datagram(
+    packet: &mut Packet,
+    from: SocketAddr,
+    to: SocketAddr,
+) -> Result<(), Drop> {
+    emit_udp(packet, from, to)?;
+    let whole = match (from.ip(), to.ip()) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            let fields = fields_v4(source, destination, ipv4::UDP, true);
+            ipv4::Header::emit(packet, &fields, true)
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            let fields = fields_v6(source, destination, ipv4::UDP, HOP_LIMIT);
+            ipv6::Header::emit(packet, &fields)
+        }
+        _ => false,
+    };
+    if whole { Ok(()) } else { Err(Drop::DatagramTooLong) }
+}
+
+fn fields_v4(
+    source: Ipv4Addr,
+    destination: Ipv4Addr,
+    protocol: u8,
+    dont_fragment: bool,
+) -> ipv4::Fields {
+    ipv4::Fields {
+        source,
+        destination,
+        protocol,
+        hop_limit: HOP_LIMIT,
+        traffic_class: 0,
+        // It says nothing of what is not in fragments (RFC 6864 §4.1).
+        identification: 0,
+        dont_fragment,
+        router_alert: false,
+    }
+}
+
+fn fields_v6(
+    source: Ipv6Addr,
+    destination: Ipv6Addr,
+    next_header: u8,
+    hop_limit: u8,
+) -> ipv6::Fields {
+    ipv6::Fields { source, destination, next_header, hop_limit, traffic_class: 0, flow_label: 0 }
 }
 
 /// The sum of the pseudo-header that upper layers check.

@@ -6,8 +6,10 @@
 
 mod addresses;
 mod drops;
+mod error_queue;
 mod flows;
 mod gateway;
+mod host;
 mod link;
 mod nameserver;
 mod outgoing;
@@ -22,14 +24,14 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use mnet_proto::wire::ethernet;
-use netdev::{Instant, Mac, Packet, Pool};
+use netdev::{Instant, Mac};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::{Errno, read, write};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use self::drops::Drop;
-use self::flows::Peer;
 use self::gateway::{Action, Gateway};
+use self::host::{Host, SOCKET_BUFFER};
 use self::link::MAX_FRAMES;
 use self::queue::Queue;
 use self::socket::Socket;
@@ -43,31 +45,17 @@ pub(crate) const MTU: u16 = 1500;
 /// Most bytes in a frame.
 const MAX_FRAME: usize = ethernet::HEADER_LEN + MTU as usize;
 
-/// Bytes in the longest datagram, and more.
-const MAX_DATAGRAM: usize = 65_535;
-
-/// Bytes to ask for in each socket buffer: room for some hundreds of large datagrams.
-const SOCKET_BUFFER: usize = 4 << 20;
-/// The same for the sockets that the image sends from, of which there may be many.
-const OUTGOING_BUFFER: usize = 512 << 10;
 /// Frames that wait for the image when its socket is full.
 const QUEUE: usize = 1024;
-/// Datagrams taken from one socket before the others, and the image, have their turn: a burst of
-/// what the host gives an ordinary socket room for.
-const BATCH: usize = 256;
 
 /// One `user` network, with all that it has open.
 #[derive(Debug)]
 pub(crate) struct UserNetwork {
     gateway: Gateway,
     guest: GuestEnd,
-    published: Vec<Socket>,
-    /// By the gateway's index.
-    outgoing: Vec<Option<Socket>>,
+    host: Host,
     /// A frame of the image at a time, with one byte more to know what is too long.
     buffer: Box<[u8; MAX_FRAME + 1]>,
-    /// A datagram of the host at a time.
-    packet: Packet,
     /// Whether the host's sockets are left alone, because the queue to the image is full.
     paused: bool,
 }
@@ -119,12 +107,6 @@ impl UserNetwork {
         for end in [&ours, &images] {
             socket::enlarge_buffers(end, SOCKET_BUFFER);
         }
-        let bind = |publish: &Publish| {
-            Socket::bind(publish.host, SOCKET_BUFFER).map_err(|error| Error::Publish {
-                publish: *publish,
-                source: PublishError::from(error),
-            })
-        };
         let network = Self {
             gateway: Gateway::new(
                 mac,
@@ -132,12 +114,11 @@ impl UserNetwork {
                 nameserver::of_host(),
             ),
             guest: GuestEnd { socket: ours, queue: Queue::new(QUEUE), awaited: false },
-            published: publish.iter().map(bind).collect::<Result<_, _>>()?,
-            outgoing: Vec::new(),
-            buffer: Box::new([0; MAX_FRAME + 1]),
-            packet: Pool::new(0, MAX_FRAME).take_large(MAX_DATAGRAM).ok_or_else(|| {
-                error(NetworkError::System { what: "get memory for it", source: Errno::NOMEM })
+            host: Host::open(publish).map_err(|(publish, error)| Error::Publish {
+                publish,
+                source: PublishError::from(error),
             })?,
+            buffer: Box::new([0; MAX_FRAME + 1]),
             paused: false,
         };
         Ok((network, images))
@@ -145,7 +126,7 @@ impl UserNetwork {
 
     /// Where the published ports are really bound.
     pub(crate) fn published(&self) -> impl Iterator<Item = SocketAddr> {
-        self.published.iter().map(Socket::local)
+        self.host.published().map(Socket::local)
     }
 
     /// What was dropped so far: how often, and what.
@@ -156,15 +137,29 @@ impl UserNetwork {
     /// Adds all that it waits for to an epoll set.
     pub(crate) fn register(&self, set: Set<'_>) -> Result<(), Errno> {
         set.add(&self.guest.socket, GUEST, EventFlags::IN)?;
-        (1..)
-            .zip(&self.published)
-            .try_for_each(|(source, socket)| set.add(socket, source, EventFlags::IN))
+        let mut sockets = self.host.sockets();
+        sockets.try_for_each(|(source, socket)| set.add(socket, source, EventFlags::IN))
     }
 
-    /// Does what there is to do at an event of this source.
-    pub(crate) fn handle_event(&mut self, now: Instant, source: Source, set: Set<'_>) {
+    /// Does what there is to do at an event of this source, which may be that something `failed`.
+    pub(crate) fn handle_event(
+        &mut self,
+        now: Instant,
+        source: Source,
+        failed: bool,
+        set: Set<'_>,
+    ) {
+        let Self { gateway, host, guest: GuestEnd { queue, .. }, .. } = self;
         // A batch of frames is answered by as many, which are lost if they find no room.
-        let answers = source == GUEST || self.drain_host(now, source as usize - 1) > 1;
+        let answers = match host.side(source) {
+            None => true,
+            Some(side) => {
+                if failed {
+                    host.take_failures(now, side, gateway, queue);
+                }
+                host.receive(now, side, gateway, queue) > 1
+            }
+        };
         self.flush();
         if answers {
             self.drain_guest(now, set);
@@ -184,65 +179,27 @@ impl UserNetwork {
         // As many as may be there at once; what is sent meanwhile has its turn later.
         for _ in 0..QUEUE {
             let Ok(length) = read(&self.guest.socket, &mut self.buffer[..]) else { return false };
-            let frame = &self.buffer[..length];
-            let drop = match self.gateway.handle_frame(now, frame, &mut self.guest.queue) {
-                Action::None => None,
+            let Self { gateway, host, guest: GuestEnd { queue, .. }, .. } = self;
+            match gateway.handle_frame(now, &self.buffer[..length], queue) {
+                Action::None => {}
                 Action::Published { peer, payload } => {
-                    self.published[peer.publish].answer(&payload, peer.asked, peer.address).err()
+                    host.send_published(now, peer, &payload, gateway, queue);
                 }
                 Action::Outgoing { socket, open, to, payload } => {
-                    let source = (1 + self.published.len() + socket) as Source;
                     if open {
-                        let add =
-                            |opened: &Socket| set.add(opened, source, host_events(self.paused));
-                        open_outgoing(&mut self.outgoing, socket, to, add);
-                    }
-                    match self.outgoing.get(socket) {
-                        Some(Some(opened)) => opened.send(&payload, to).err(),
-                        _ => {
-                            self.gateway.close(socket);
-                            Some(Drop::NotSent)
+                        let events = host_events(self.paused);
+                        let add = |opened: &Socket, source| set.add(opened, source, events);
+                        if let Err(error) = host.open_outgoing(socket, to, add) {
+                            host::not_sent(now, socket, to, error, &payload, gateway, queue);
+                            gateway.close(socket);
+                            continue;
                         }
                     }
+                    host.send_outgoing(now, socket, to, &payload, gateway, queue);
                 }
-            };
-            if let Some(drop) = drop {
-                self.gateway.count(drop);
             }
         }
         true
-    }
-
-    /// Takes what came to a socket of the host, and gives how many datagrams that were.
-    ///
-    /// They go into the queue first: the socket is emptied before the image, woken by the first
-    /// frame, takes the processor, so that a burst finds room in it.
-    fn drain_host(&mut self, now: Instant, index: usize) -> usize {
-        let outgoing = index.checked_sub(self.published.len());
-        let socket = match outgoing {
-            None => &self.published[index],
-            Some(index) => match self.outgoing.get(index) {
-                Some(Some(socket)) => socket,
-                // It was closed since the event.
-                _ => return 0,
-            },
-        };
-        let Self { gateway, packet, guest: GuestEnd { queue, .. }, .. } = self;
-        for count in 0..BATCH {
-            if queue.room() < MAX_FRAMES {
-                return count;
-            }
-            packet.clear();
-            let Some((from, asked)) = socket.receive(packet) else { return count };
-            match outgoing {
-                None => {
-                    let peer = Peer { publish: index, asked, address: from };
-                    gateway.handle_published(now, peer, packet, queue);
-                }
-                Some(index) => gateway.handle_outgoing(index, from, packet, queue),
-            }
-        }
-        BATCH
     }
 
     /// Waits for the image to have room while frames wait for it, and for nothing from the host
@@ -259,13 +216,9 @@ impl UserNetwork {
         if paused != self.paused {
             self.paused = paused;
             let events = host_events(paused);
-            let sockets =
-                self.published.iter().map(Some).chain(self.outgoing.iter().map(Option::as_ref));
-            for (source, socket) in (1..).zip(sockets) {
-                if let Some(socket) = socket {
-                    // It was added with this set, so that this cannot fail.
-                    let _ = set.modify(socket, source, events);
-                }
+            for (source, socket) in self.host.sockets() {
+                // It was added with this set, so that this cannot fail.
+                let _ = set.modify(socket, source, events);
             }
         }
     }
@@ -275,12 +228,8 @@ impl UserNetwork {
         if self.poll_timeout().is_none_or(|next| now < next) {
             return;
         }
-        let Self { gateway, outgoing, guest, .. } = self;
-        gateway.handle_timeout(now, &mut guest.queue, |closed| {
-            if let Some(socket) = outgoing.get_mut(closed) {
-                *socket = None;
-            }
-        });
+        let Self { gateway, host, guest: GuestEnd { queue, .. }, .. } = self;
+        gateway.handle_timeout(now, queue, |closed| host.close_outgoing(closed));
         self.flush();
         self.update_interest(set);
     }
@@ -294,20 +243,6 @@ impl UserNetwork {
 /// What to wait for at the sockets of the host.
 fn host_events(paused: bool) -> EventFlags {
     if paused { EventFlags::empty() } else { EventFlags::IN }
-}
-
-/// Opens the socket of a port of the image, in place of what had its index before.
-fn open_outgoing(
-    sockets: &mut Vec<Option<Socket>>,
-    index: usize,
-    to: SocketAddr,
-    add: impl FnOnce(&Socket) -> Result<(), Errno>,
-) {
-    if index >= sockets.len() {
-        sockets.resize_with(index + 1, || None);
-    }
-    sockets[index] =
-        Socket::any_port(to, OUTGOING_BUFFER).ok().filter(|socket| add(socket).is_ok());
 }
 
 /// Our end of the pair of sockets, and the frames that wait for room in the image's.

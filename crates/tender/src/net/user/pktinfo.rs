@@ -23,21 +23,26 @@ pub(super) fn enable(socket: BorrowedFd<'_>, ipv6: bool) -> Result<(), Errno> {
         true => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
         false => (libc::IPPROTO_IP, libc::IP_PKTINFO),
     };
+    switch_on(socket, level, option)
+}
+
+/// Switches on an option that is an int.
+pub(super) fn switch_on(socket: BorrowedFd<'_>, level: c_int, option: c_int) -> Result<(), Errno> {
     let on: c_int = 1;
     let value = (&raw const on).cast::<c_void>();
-    // SAFETY: both options take an int, which `value` points to.
+    // SAFETY: `value` points to an int, of the length beside it, and nothing is written to it.
     let set = unsafe {
         libc::setsockopt(socket.as_raw_fd(), level, option, value, size_of::<c_int>() as u32)
     };
     if set == 0 { Ok(()) } else { Err(last_error()) }
 }
 
-/// A datagram: its length, from whom, and to which address of the host. What does not fit into
-/// `buffer` is cut off.
+/// A datagram: its length, from whom, and to which address of the host, if the socket was asked for
+/// that. What does not fit into `buffer` is cut off.
 pub(super) fn receive(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
-) -> Result<(usize, SocketAddr, IpAddr), Errno> {
+) -> Result<(usize, SocketAddr, Option<IpAddr>), Errno> {
     let mut control = Control([0; 64]);
     let mut name = MaybeUninit::<libc::sockaddr_storage>::zeroed();
     let mut data = iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
@@ -55,8 +60,7 @@ pub(super) fn receive(
     let length = usize::try_from(length).map_err(|_| last_error())?;
     // SAFETY: it was zeroed, and zeros are an address of no family.
     let from = address(unsafe { name.assume_init_ref() }).ok_or(Errno::AFNOSUPPORT)?;
-    let to = asked(&message).ok_or(Errno::NODATA)?;
-    Ok((length, from, to))
+    Ok((length, from, asked(&message)))
 }
 
 /// Sends a datagram from this address of the host.
@@ -114,7 +118,7 @@ fn put<T: Copy>(message: &mut msghdr, level: c_int, kind: c_int, value: T) {
 }
 
 /// The address of the host in the control messages of a message that was received.
-fn asked(message: &msghdr) -> Option<IpAddr> {
+pub(super) fn asked(message: &msghdr) -> Option<IpAddr> {
     // SAFETY: the control data is what the kernel wrote into a `Control`; the macros stay within
     // the length that it set.
     unsafe {
@@ -125,8 +129,10 @@ fn asked(message: &msghdr) -> Option<IpAddr> {
             match (cmsg_level, cmsg_type) {
                 (libc::IPPROTO_IP, libc::IP_PKTINFO) if holds(size_of::<in_pktinfo>()) => {
                     let info = data.cast::<in_pktinfo>().read_unaligned();
-                    let address = Ipv4Addr::from(u32::from_be(info.ipi_spec_dst.s_addr));
-                    return Some(address.into());
+                    let local = Ipv4Addr::from(u32::from_be(info.ipi_spec_dst.s_addr));
+                    // An error has only the address that it was sent to, which is no group's.
+                    let to = Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr));
+                    return Some(if local.is_unspecified() { to } else { local }.into());
                 }
                 (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) if holds(size_of::<in6_pktinfo>()) => {
                     let info = data.cast::<in6_pktinfo>().read_unaligned();
@@ -139,7 +145,7 @@ fn asked(message: &msghdr) -> Option<IpAddr> {
     None
 }
 
-fn address(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
+pub(super) fn address(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
     let name = &raw const *name;
     match c_int::from(
         // SAFETY: it comes from a reference, and its first field is the family.
@@ -186,7 +192,7 @@ fn name(address: SocketAddr) -> (libc::sockaddr_in6, u32) {
     }
 }
 
-fn last_error() -> Errno {
+pub(super) fn last_error() -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }
 
@@ -213,11 +219,11 @@ mod tests {
             let (length, from, to) = receive(server.as_fd(), &mut buffer).unwrap();
             assert_eq!(
                 (&buffer[..length], from, to),
-                (&b"hello"[..], client.local_addr().unwrap(), asked)
+                (&b"hello"[..], client.local_addr().unwrap(), Some(asked))
             );
             assert_eq!(receive(server.as_fd(), &mut buffer), Err(Errno::AGAIN));
 
-            send(server.as_fd(), b"world", to, from).unwrap();
+            send(server.as_fd(), b"world", to.unwrap(), from).unwrap();
             assert_eq!((client.recv(&mut buffer).unwrap(), &buffer[..5]), (5, &b"world"[..]));
         }
     }

@@ -5,9 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use netdev::Packet;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, sendto, socket_with, sockopt};
 
-use super::drops::Drop;
+use super::error_queue::{self, Failure};
 use super::pktinfo;
 
 /// A UDP socket that never waits.
@@ -34,6 +34,7 @@ impl Socket {
         if address.ip().is_unspecified() {
             pktinfo::enable(socket.as_fd(), address.is_ipv6())?;
         }
+        error_queue::enable(socket.as_fd(), address.is_ipv6())?;
         bind(&socket, &address)?;
         enlarge_buffers(&socket, buffers);
         let socket = UdpSocket::from(socket);
@@ -54,38 +55,47 @@ impl Socket {
         self.local
     }
 
-    /// Sends a datagram, if the host takes it now.
-    pub(super) fn send(&self, payload: &[u8], to: SocketAddr) -> Result<(), Drop> {
-        self.socket.send_to(payload, to).map(drop).map_err(|_| Drop::NotSent)
-    }
-
-    /// As [`Socket::send`], from this address of the host, which is one that was asked.
-    pub(super) fn answer(&self, payload: &[u8], from: IpAddr, to: SocketAddr) -> Result<(), Drop> {
-        if !self.local.ip().is_unspecified() {
-            return self.send(payload, to);
+    /// Sends a datagram, if the host takes it now: from this address of the host, if one is given,
+    /// which is one that was asked.
+    ///
+    /// An error may be that of another that was sent before. Then it is one of [`Socket::failure`].
+    pub(super) fn send(
+        &self,
+        payload: &[u8],
+        from: Option<IpAddr>,
+        to: SocketAddr,
+    ) -> Result<(), Errno> {
+        match from.filter(|_| self.local.ip().is_unspecified()) {
+            Some(from) => pktinfo::send(self.as_fd(), payload, from, to),
+            None => {
+                let flags = rustix::net::SendFlags::DONTWAIT;
+                sendto(&self.socket, payload, flags, &to).map(drop)
+            }
         }
-        pktinfo::send(self.as_fd(), payload, from, to).map_err(|_| Drop::NotSent)
     }
 
     /// Fills an empty packet with a datagram that has come, and tells from whom it is, and to which
     /// address of the host it came. What does not fit is cut off.
     pub(super) fn receive(&self, packet: &mut Packet) -> Option<(SocketAddr, IpAddr)> {
         let mut addresses = None;
-        packet
-            .fill(|buffer| {
-                let (length, from, asked) = if self.local.ip().is_unspecified() {
-                    pktinfo::receive(self.as_fd(), buffer)?
-                } else {
-                    let received = self.socket.recv_from(buffer);
-                    let (length, from) = received
-                        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-                    (length, from, self.local.ip())
-                };
-                addresses = Some((from, asked));
-                Ok::<_, Errno>(length)
-            })
-            .ok()?;
-        addresses
+        let filled = packet.fill(|buffer| {
+            let (length, from, asked) = pktinfo::receive(self.as_fd(), buffer)?;
+            addresses = Some((from, asked.unwrap_or(self.local.ip())));
+            Ok::<_, Errno>(length)
+        });
+        filled.ok().and(addresses)
+    }
+
+    /// A datagram that was sent and did not arrive. What is known of it is put into an empty
+    /// packet.
+    pub(super) fn failure(&self, packet: &mut Packet) -> Option<Failure> {
+        let mut failure = None;
+        let filled = packet.fill(|buffer| {
+            let (length, taken) = error_queue::receive(self.as_fd(), self.local.ip(), buffer)?;
+            failure = Some(taken);
+            Ok::<_, Errno>(length)
+        });
+        filled.ok().and(failure)
     }
 }
 

@@ -64,7 +64,7 @@ impl Gateway {
             Payload::Frame(payload)
         };
         match header.protocol {
-            ipv4::UDP => self.udp(now, source.into(), destination.into(), payload),
+            ipv4::UDP => self.udp(now, source.into(), destination.into(), payload, out),
             ipv4::ICMP => self.icmpv4(destination, &payload, out),
             _ => Err(Drop::Protocol),
         }

@@ -73,7 +73,7 @@ impl Gateway {
             }
             ipv4::UDP if to.is_group() => Err(Drop::NotForGateway),
             ipv4::UDP if is_resident => {
-                self.udp(now, source.into(), header.destination().into(), upper)
+                self.udp(now, source.into(), header.destination().into(), upper, out)
             }
             ipv4::UDP => Err(Drop::Source),
             _ => Err(Drop::Protocol),

@@ -15,6 +15,7 @@ mod dhcpv4;
 mod fragments;
 mod ipv6;
 mod nameserver;
+mod unreachable;
 
 const ADDRESS: Ipv4Addr = GATEWAY_V4;
 const GUEST: Ipv4Addr = GUEST_V4;

@@ -13,7 +13,8 @@ use super::super::link::pseudo_header;
 use super::super::nameserver;
 use super::super::outgoing::Purpose;
 use super::super::payload::Payload;
-use super::{Action, Gateway};
+use super::super::queue::Queue;
+use super::{Action, Gateway, Unreachable};
 
 impl Gateway {
     /// Takes a datagram, with what may be behind it in the packet.
@@ -23,6 +24,7 @@ impl Gateway {
         source: IpAddr,
         destination: IpAddr,
         datagram: Payload<'f>,
+        out: &mut Queue,
     ) -> Result<Action<'f>, Drop> {
         let Checked { source_port, port, payload } = check(source, destination, datagram)?;
 
@@ -41,14 +43,24 @@ impl Gateway {
         let asks_nameserver =
             destination == addresses::nameserver(destination) && port.get() == nameserver::PORT;
         let nameserver = self.nameserver.filter(|_| asks_nameserver);
-        let to = match nameserver {
-            Some(nameserver) => nameserver,
-            None => {
-                let host = addresses::to_host(destination).ok_or(Drop::Destination)?;
-                SocketAddr::new(host, port.get())
-            }
-        };
         let guest = SocketAddr::new(source, source_port.get());
+        let host = match addresses::to_host(destination) {
+            _ if nameserver.is_some() => nameserver,
+            Some(host) => Some(SocketAddr::new(host, port.get())),
+            None => None,
+        };
+        let Some(to) = host else {
+            // There is nobody to answer for a group (RFC 1122 §3.2.2, RFC 4443 §2.4 e).
+            if !addresses::is_group(destination) {
+                let why = match self.is_own(destination) {
+                    true => Unreachable::Port,
+                    false => Unreachable::Prohibited,
+                };
+                let sent = (guest, SocketAddr::new(destination, port.get()));
+                self.unreachable(now, sent, why, &payload, out);
+            }
+            return Err(Drop::Destination);
+        };
         let purpose = Purpose { guest, nameserver: nameserver.is_some() };
         let (socket, open) = self.outgoing.admit(now, purpose).ok_or(Drop::TooManyPorts)?;
         Ok(Action::Outgoing { socket, open, to, payload })

@@ -37,7 +37,7 @@ fn packet_frame(
 }
 
 /// A frame of the guest with a datagram in it.
-fn frame(port: u16, to: Ipv6Addr, to_port: u16, payload: &[u8]) -> Vec<u8> {
+pub(super) fn frame(port: u16, to: Ipv6Addr, to_port: u16, payload: &[u8]) -> Vec<u8> {
     let mut packet = packet(payload);
     let sum = |length| pseudo_header(RESIDENT.into(), to.into(), ipv4::UDP, length);
     assert!(udp::Header::emit(&mut packet, port, to_port, Some(sum)));
