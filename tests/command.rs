@@ -63,6 +63,8 @@ fn what_is_not_there_is_named_with_what_is() {
     assert_eq!(error(&["build", "ecoh"]), no_unikernel);
     assert!(error(&["run", "./no/such/image"]).contains("./no/such/image"));
     assert!(error(&["run", "Cargo.toml"]).contains("is not an ELF file"));
+    let capture = error(&["run", "echo", "--net=service=tap:tap0", "--pcap=x.pcap"]);
+    assert!(capture.ends_with("use tcpdump -i tap0 -w x.pcap"), "{capture}");
     let other = error(&["run", "echo", "--net=other=user"]);
     assert!(other.contains("other") && other.contains("service"), "{other}");
 }

@@ -30,6 +30,10 @@ pub(crate) struct Run {
     /// A port of the image that is to be reached from the host.
     #[arg(long, value_name = "[ADDR:]HOST:GUEST/udp")]
     publish: Vec<Publish>,
+    /// Write what passes on the image's network to a file that tcpdump and Wireshark read. Of
+    /// several networks it is the first user network.
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
     /// Memory of the image in MiB [default: 512].
     #[arg(long, value_name = "MIB")]
     mem: Option<Memory>,
@@ -98,6 +102,13 @@ impl Run {
         config.macs = self.net_mac.clone();
         let is_user = config.networks.iter().any(|(_, network)| *network == Network::User);
 
+        if let Some(path) = &self.pcap {
+            let networks = || config.networks.iter();
+            let user = networks().find(|(_, network)| *network == Network::User);
+            // On one of another kind, the tender says what to do instead.
+            let captured = user.or_else(|| networks().next()).ok_or("--pcap: it has no network")?;
+            config.captures.push((captured.0.clone(), path.clone()));
+        }
         config.publish = self.publish.clone();
         if is_user && config.publish.is_empty() {
             let parsed = defaults.publish.iter().map(|publish| publish.parse());

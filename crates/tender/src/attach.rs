@@ -1,6 +1,7 @@
 //! Which device of an image is attached to what.
 
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 
 use netdev::Mac;
 use solo5_abi::{Entry, Kind};
@@ -24,6 +25,7 @@ pub(crate) struct Attached {
 pub(crate) fn spt(config: &Config, manifest: &[Entry]) -> Result<Attached, Error> {
     check_names("net", &config.networks, manifest, Kind::Net)?;
     check_names("net-mac", &config.macs, manifest, Kind::Net)?;
+    check_names("pcap", &config.captures, manifest, Kind::Net)?;
     check_names("block", &config.blocks, manifest, Kind::Block)?;
     check_names("block-sector-size", &config.block_sizes, manifest, Kind::Block)?;
 
@@ -67,6 +69,7 @@ pub(crate) fn spt(config: &Config, manifest: &[Entry]) -> Result<Attached, Error
 pub(crate) fn hosted(config: &Config) -> Result<Attached, Error> {
     check_twice("net", &config.networks)?;
     check_twice("net-mac", &config.macs)?;
+    check_twice("pcap", &config.captures)?;
     if let Some((name, _)) = config.blocks.first() {
         return Err(Error::HostedBlock(name.clone()));
     }
@@ -105,17 +108,21 @@ impl<'c> Opener<'c> {
             None => net::random_mac()
                 .map_err(|source| Error::System { what: "make a random MAC address", source })?,
         };
+        let capture = find(&self.config.captures, name).map(PathBuf::as_path);
+        if let Some(path) = capture.filter(|_| *network != Network::User) {
+            return Err(error(NetworkError::NoCapture(net::how_to_capture(network, path))));
+        }
         let (file, mtu) = match network {
-            Network::User => (self.user(name, mac)?, user::MTU),
+            Network::User => (self.user(name, mac, capture)?, user::MTU),
             Network::Tap(interface) => net::open_tap(interface).map_err(error)?,
             Network::Descriptor(descriptor) => net::open_descriptor(*descriptor).map_err(error)?,
         };
         Ok((file, Backing::Net { mac, mtu }))
     }
 
-    fn user(&mut self, name: &str, mac: Mac) -> Result<OwnedFd, Error> {
+    fn user(&mut self, name: &str, mac: Mac, capture: Option<&Path>) -> Result<OwnedFd, Error> {
         let publish = std::mem::take(&mut self.publish);
-        let (network, file) = UserNetwork::open(name, mac, publish)?;
+        let (network, file) = UserNetwork::open(name, mac, publish, capture)?;
         self.users.push((name.to_owned(), network));
         Ok(file)
     }

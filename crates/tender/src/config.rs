@@ -21,6 +21,9 @@ pub struct Config {
     pub networks: Vec<(String, Network)>,
     /// The MAC addresses of its networks; a random one is given where there is none.
     pub macs: Vec<(String, Mac)>,
+    /// The files that what passes on its networks is written to, in the format of tcpdump; only
+    /// for a network that is [`Network::User`].
+    pub captures: Vec<(String, PathBuf)>,
     /// The files behind its block devices.
     pub blocks: Vec<(String, PathBuf)>,
     /// The block sizes of its block devices in bytes; 512 where there is none.
@@ -39,6 +42,7 @@ impl Config {
             mem: Memory::default(),
             networks: Vec::new(),
             macs: Vec::new(),
+            captures: Vec::new(),
             blocks: Vec::new(),
             block_sizes: Vec::new(),
             publish: Vec::new(),

@@ -157,7 +157,11 @@ impl Tender {
         let dropped = self.users.iter().flat_map(|(name, user)| {
             user.drops().map(|(count, what)| Dropped { network: name.clone(), count, what })
         });
-        Ok(Ended { ending, dropped: dropped.collect() })
+        let not_captured = self.users.iter().filter_map(|(name, user)| {
+            let error = user.capture_error()?;
+            Some(format!("what passed last on the network {name} was not captured: {error}"))
+        });
+        Ok(Ended { ending, dropped: dropped.collect(), not_captured: not_captured.collect() })
     }
 }
 
@@ -183,13 +187,16 @@ pub struct Ended {
     pub ending: Ending,
     /// What its `user` networks dropped.
     pub dropped: Vec<Dropped>,
+    /// What is wrong with the files of what passed, in a line each.
+    pub not_captured: Vec<String>,
 }
 
 impl Ended {
     /// What a person wants to know of it, line by line: nothing, if the image ended by itself and
     /// nothing was dropped.
     pub fn messages(&self) -> impl Iterator<Item = String> {
-        self.ending.message().into_iter().chain(self.dropped.iter().map(Dropped::to_string))
+        let dropped = self.dropped.iter().map(Dropped::to_string);
+        self.ending.message().into_iter().chain(dropped).chain(self.not_captured.iter().cloned())
     }
 }
 

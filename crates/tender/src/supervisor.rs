@@ -330,7 +330,8 @@ fn is_ignored(signal: i32) -> bool {
     }
 }
 
-fn now() -> Instant {
+/// The time, on the clock that all here goes by.
+pub(crate) fn now() -> Instant {
     let now = clock_gettime(ClockId::Monotonic);
     Instant::from_nanos(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
 }

@@ -23,6 +23,8 @@ usage: mnet-tender [OPTIONS] [--] IMAGE [ARGUMENTS]
   --publish=[ADDR:]HOST:GUEST/udp
                              reach port GUEST of the image, on its first user network,
                              at port HOST of ADDR (127.0.0.1); may be repeated
+  --pcap:NAME=FILE           write what passes on its user network NAME to a file that
+                             tcpdump and Wireshark read
   --block:NAME=FILE          attach the image's block device NAME to a file
   --block-sector-size:NAME=SIZE
                              its block size in bytes (512)
@@ -61,6 +63,7 @@ fn run(config: &Config, quiet: bool) -> Result<u8, String> {
     }
     let ended = tender.run().map_err(text)?;
     ended.ending.message().into_iter().for_each(say);
+    ended.not_captured.iter().for_each(say);
     if !quiet {
         ended.dropped.iter().for_each(say);
     }
@@ -70,7 +73,7 @@ fn run(config: &Config, quiet: bool) -> Result<u8, String> {
 enum Command {
     Help,
     Version,
-    Run { config: Config, quiet: bool },
+    Run { config: Box<Config>, quiet: bool },
 }
 
 fn parse(mut parser: Parser) -> Result<Command, String> {
@@ -82,7 +85,7 @@ fn parse(mut parser: Parser) -> Result<Command, String> {
                 config.image = image.into();
                 let args = parser.raw_args().map_err(text)?;
                 config.args = args.map(utf8).collect::<Result<_, _>>()?;
-                return Ok(Command::Run { config, quiet });
+                return Ok(Command::Run { config: Box::new(config), quiet });
             }
             Arg::Long("help") | Arg::Short('h') => return Ok(Command::Help),
             Arg::Long("version") => return Ok(Command::Version),
@@ -99,6 +102,7 @@ fn parse(mut parser: Parser) -> Result<Command, String> {
             None if option == "publish" => config.publish.push(read(&option, value()?)?),
             Some(("net", name)) => config.networks.push((device(name)?, read(&option, value()?)?)),
             Some(("net-mac", name)) => config.macs.push((device(name)?, read(&option, value()?)?)),
+            Some(("pcap", name)) => config.captures.push((device(name)?, value()?.into())),
             Some(("block", name)) => config.blocks.push((device(name)?, value()?.into())),
             Some(("block-sector-size", name)) => {
                 let size = value()?;

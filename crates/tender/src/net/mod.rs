@@ -6,6 +6,7 @@ pub(crate) mod user;
 
 use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use netdev::Mac;
@@ -93,6 +94,15 @@ pub(crate) fn open_descriptor(descriptor: i32) -> Result<(OwnedFd, u16), Network
     tap::adopt(descriptor)
 }
 
+/// What to do instead, where the tender cannot capture what passes.
+pub(crate) fn how_to_capture(network: &Network, path: &Path) -> String {
+    let interface = match network {
+        Network::Tap(interface) => interface,
+        Network::User | Network::Descriptor(_) => "INTERFACE",
+    };
+    format!("use tcpdump -i {interface} -w {}", path.display())
+}
+
 /// A random address, locally administered, of no group.
 pub(crate) fn random_mac() -> Result<Mac, Errno> {
     let mut mac = Mac::default();
@@ -137,6 +147,17 @@ pub enum NetworkError {
     /// This address is the gateway's, or none that a card can have.
     #[error("{0} cannot be its MAC address; give one of a single card, such as 02:00:00:00:00:01")]
     Mac(Mac),
+    /// The file for what passes cannot be written.
+    #[error("cannot write what passes to {}: {source}", path.display())]
+    Capture {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// What passes is seen only where the tender itself passes it on.
+    #[error("only what passes on a user network is captured; {0}")]
+    NoCapture(String),
     /// The host refuses, for this reason.
     #[error("cannot {what}: {source}")]
     System {

@@ -73,6 +73,24 @@ fn a_device_that_the_manifest_lacks_is_named_with_those_that_it_has() {
 }
 
 #[test]
+fn a_capture_that_there_cannot_be_is_refused_with_what_to_do() {
+    assert_eq!(
+        with(&["--net:service=tap:tap0", "--pcap:service=x.pcap"]),
+        "the network service: only what passes on a user network is captured; \
+         use tcpdump -i tap0 -w x.pcap"
+    );
+    assert_eq!(
+        with(&["--net:service=user", "--pcap:service=/nonexistent/x.pcap"]),
+        "the network service: cannot write what passes to /nonexistent/x.pcap: \
+         No such file or directory (os error 2)"
+    );
+    assert_eq!(
+        with(&["--net:service=user", "--pcap:other=x.pcap"]),
+        "--pcap:other: the image has no such device; it has the network service"
+    );
+}
+
+#[test]
 fn a_device_that_is_not_attached_is_named_with_how_to_attach_it() {
     assert_eq!(
         with(&[]),

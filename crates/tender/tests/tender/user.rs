@@ -1,14 +1,18 @@
 //! The `user` network: an image on one side, ordinary sockets of the host on the other.
 
+use std::fs;
 use std::io::Read;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use etherparse::PacketBuilder;
 use rustix::net::sockopt;
 use solo5_abi::Entry;
 
-use crate::guest::{Arg, Code, DATA, EPOLL, Running, SCRATCH, device, output, reflect, wait};
+use crate::guest::{
+    Arg, Code, DATA, EPOLL, Running, SCRATCH, device, output, reflect, temporary, wait,
+};
 
 use Arg::{At, Value};
 
@@ -274,6 +278,50 @@ fn the_tender_says_which_ports_it_publishes_and_what_it_dropped_unless_it_is_qui
     assert_eq!(lines[1..], ["mnet-tender: the network service dropped 1 wrong UDP checksums"]);
     let quiet = image.run(&["--net:service=user", "--publish=0:7/udp", "--quiet"]);
     assert_eq!((quiet.status, &*quiet.stderr), (0, ""));
+}
+
+/// The frames of a file that tcpdump reads.
+fn frames(path: &Path) -> Vec<Vec<u8>> {
+    let bytes = fs::read(path).unwrap();
+    let (header, mut rest) = bytes.split_at(24);
+    assert_eq!(header[..4], 0xa1b2_c3d4_u32.to_ne_bytes());
+    let mut frames = Vec::new();
+    // The last may not be whole yet.
+    while rest.len() >= 16 {
+        let length = u32::from_ne_bytes(rest[8..12].try_into().unwrap()) as usize;
+        let Some(frame) = rest.get(16..16 + length) else { break };
+        frames.push(frame.to_vec());
+        rest = &rest[16 + length..];
+    }
+    frames
+}
+
+#[test]
+fn what_passes_is_in_the_capture_while_it_runs() {
+    let capture = temporary("pcap");
+    let image = reflect();
+    let pcap = format!("--pcap:service={}", capture.display());
+    let options = ["--net:service=user", "--publish=0:7", &pcap];
+    let running = Running::start(image.tender(&options, &[]), 1);
+    let client = client(running.published[0]);
+    let mut buffer = [0; 16];
+    client.send(b"hello").unwrap();
+    client.recv(&mut buffer).unwrap();
+    // The datagram and its answer, among what introduces the gateway. The answer is written as soon
+    // as it is sent.
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let datagrams = loop {
+        let mut datagrams = frames(&capture);
+        datagrams.retain(|frame| frame.ends_with(b"hello"));
+        if datagrams.len() > 1 {
+            break datagrams;
+        }
+        assert!(Instant::now() < deadline, "{datagrams:?}");
+    };
+    let [asked, answered] = &datagrams[..] else { panic!("{datagrams:?}") };
+    assert_eq!((&asked[6..12], &asked[6..12]), (&GATEWAY_MAC[..], &answered[..6]));
+    drop(running);
+    fs::remove_file(capture).unwrap();
 }
 
 #[test]

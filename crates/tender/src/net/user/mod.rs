@@ -5,6 +5,7 @@
 //! taken for an end, and a write never raises SIGPIPE.
 
 mod addresses;
+mod capture;
 mod drops;
 mod error_queue;
 mod flows;
@@ -20,8 +21,11 @@ mod recent;
 mod residents;
 mod socket;
 
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::SystemTime;
 
 use mnet_proto::wire::ethernet;
 use netdev::{Instant, Mac};
@@ -29,6 +33,7 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::{Errno, read, write};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
+use self::capture::Capture;
 use self::drops::Drop;
 use self::gateway::{Action, Gateway};
 use self::host::{Host, SOCKET_BUFFER};
@@ -56,6 +61,8 @@ pub(crate) struct UserNetwork {
     host: Host,
     /// A frame of the image at a time, with one byte more to know what is too long.
     buffer: Box<[u8; MAX_FRAME + 1]>,
+    /// Where what passes is written.
+    capture: Option<Capture>,
     /// Whether the host's sockets are left alone, because the queue to the image is full.
     paused: bool,
 }
@@ -90,12 +97,13 @@ impl Set<'_> {
 }
 
 impl UserNetwork {
-    /// Opens a network for a guest with this address, and the sockets of its published ports.
-    /// Gives it, and the image's end.
+    /// Opens a network for a guest with this address, the sockets of its published ports, and a
+    /// file for what passes. Gives it, and the image's end.
     pub(crate) fn open(
         name: &str,
         mac: Mac,
         publish: &[Publish],
+        capture: Option<&Path>,
     ) -> Result<(Self, OwnedFd), Error> {
         let error = |source| Error::Network { name: name.to_owned(), source };
         if mac == MAC {
@@ -107,6 +115,10 @@ impl UserNetwork {
         for end in [&ours, &images] {
             socket::enlarge_buffers(end, SOCKET_BUFFER);
         }
+        let capture = capture.map(|path| {
+            Capture::create(path, (crate::supervisor::now(), SystemTime::now()))
+                .map_err(|source| error(NetworkError::Capture { path: path.to_owned(), source }))
+        });
         let network = Self {
             gateway: Gateway::new(
                 mac,
@@ -119,6 +131,7 @@ impl UserNetwork {
                 source: PublishError::from(error),
             })?,
             buffer: Box::new([0; MAX_FRAME + 1]),
+            capture: capture.transpose()?,
             paused: false,
         };
         Ok((network, images))
@@ -132,6 +145,11 @@ impl UserNetwork {
     /// What was dropped so far: how often, and what.
     pub(crate) fn drops(&self) -> impl Iterator<Item = (u64, &'static str)> {
         self.gateway.drops().iter()
+    }
+
+    /// Why the file of what passed is not whole, if that is so.
+    pub(crate) fn capture_error(&self) -> Option<&io::Error> {
+        self.capture.as_ref()?.error()
     }
 
     /// Adds all that it waits for to an epoll set.
@@ -160,17 +178,27 @@ impl UserNetwork {
                 host.receive(now, side, gateway, queue) > 1
             }
         };
-        self.flush();
+        self.flush(now);
         if answers {
             self.drain_guest(now, set);
-            self.flush();
+            self.flush(now);
         }
         self.update_interest(set);
     }
 
-    fn flush(&mut self) {
-        for _ in 0..self.guest.flush() {
+    /// Gives the image what waits for it.
+    fn flush(&mut self, now: Instant) {
+        let Self { guest, capture, .. } = self;
+        let passed = |frame: &[u8]| {
+            if let Some(capture) = capture {
+                capture.write(now, frame);
+            }
+        };
+        for _ in 0..guest.flush(passed) {
             self.gateway.count(Drop::NotTaken);
+        }
+        if let Some(capture) = &mut self.capture {
+            capture.flush();
         }
     }
 
@@ -179,8 +207,12 @@ impl UserNetwork {
         // As many as may be there at once; what is sent meanwhile has its turn later.
         for _ in 0..QUEUE {
             let Ok(length) = read(&self.guest.socket, &mut self.buffer[..]) else { return false };
+            let frame = &self.buffer[..length];
+            if let Some(capture) = &mut self.capture {
+                capture.write(now, frame);
+            }
             let Self { gateway, host, guest: GuestEnd { queue, .. }, .. } = self;
-            match gateway.handle_frame(now, &self.buffer[..length], queue) {
+            match gateway.handle_frame(now, frame, queue) {
                 Action::None => {}
                 Action::Published { peer, payload } => {
                     host.send_published(now, peer, &payload, gateway, queue);
@@ -230,7 +262,7 @@ impl UserNetwork {
         }
         let Self { gateway, host, guest: GuestEnd { queue, .. }, .. } = self;
         gateway.handle_timeout(now, queue, |closed| host.close_outgoing(closed));
-        self.flush();
+        self.flush(now);
         self.update_interest(set);
     }
 
@@ -256,12 +288,12 @@ struct GuestEnd {
 
 impl GuestEnd {
     /// Gives the image the frames that wait, as many as it has room for, and tells how many more
-    /// were lost, as it has closed its end.
-    fn flush(&mut self) -> usize {
+    /// were lost, as it has closed its end. Those that were not are shown to `passed`.
+    fn flush(&mut self, mut passed: impl FnMut(&[u8])) -> usize {
         let mut lost = 0;
         while let Some(frame) = self.queue.front() {
             match write(&self.socket, frame) {
-                Ok(_) => {}
+                Ok(_) => passed(frame),
                 Err(Errno::AGAIN | Errno::NOBUFS) => break,
                 Err(_) => lost += 1,
             }
