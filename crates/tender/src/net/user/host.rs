@@ -161,7 +161,7 @@ impl Host {
         }
     }
 
-    /// Takes word of what was sent and did not arrive, and gives how many datagrams that were.
+    /// Takes word of what was sent and did not arrive, and gives of how many datagrams that was.
     pub(super) fn take_failures(
         &mut self,
         now: Instant,
@@ -175,9 +175,9 @@ impl Host {
             let Self { published, outgoing, packet } = self;
             let Some(socket) = socket(published, outgoing, side) else { break };
             let Some(failure) = socket.failure(packet) else { break };
+            count += 1;
             // What this host finds wrong, it tells at once.
             let Some(why) = unreachable(failure.error).filter(|_| failure.remote) else { continue };
-            count += 1;
             let payload = packet.bytes();
             match side {
                 Side::Published(publish) => {
