@@ -55,7 +55,8 @@ impl Gateway {
                 identification: header.identification.get().into(),
             };
             let (offset, more) = (header.fragment_offset(), header.more_fragments());
-            let piece = Piece { key, offset, more, ecn: header.traffic_class & 3 };
+            let (ecn, length) = (header.traffic_class & 3, header_len as u16);
+            let piece = Piece { key, offset, more, ecn, header_len: length };
             match self.fragment(now, piece, packet, header_len)? {
                 Some(whole) => Payload::Whole(whole.payload),
                 None => return Ok(Action::None),

@@ -97,11 +97,13 @@ impl Gateway {
             identification: fragment.identification.get(),
         };
         let ecn = header.traffic_class() & 3;
-        let piece = Piece { key, offset: fragment.offset(), more: fragment.more(), ecn };
-        let Some(mut whole) = self.fragment(now, piece, payload, at)? else { return Ok(None) };
+        let (offset, more) = (fragment.offset(), fragment.more());
+        // Of its headers the fragment header is the one to keep.
+        let header_len = ipv6::FRAGMENT_LEN as u16;
+        let piece = Piece { key, offset, more, ecn, header_len };
+        let Some(whole) = self.fragment(now, piece, payload, at)? else { return Ok(None) };
         // The first fragment has the say on what the datagram holds (RFC 8200 §4.5).
-        let first = whole.first.prepend(ipv6::FRAGMENT_LEN);
-        let first = first.and_then(|bytes| ipv6::Fragment::parse(bytes)).ok_or(Drop::Fragment)?;
+        let first = ipv6::Fragment::parse(whole.first.bytes()).ok_or(Drop::Fragment)?;
         Ok(Some((first.next_header, Payload::Whole(whole.payload))))
     }
 
