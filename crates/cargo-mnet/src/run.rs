@@ -10,9 +10,6 @@ use crate::compile::{self, Platform};
 use crate::project::{Defaults, Project};
 use crate::say;
 
-/// The address of an image on the tender's `user` network, which has no DHCP yet.
-const USER_ADDRESS: [&str; 2] = ["--ipv4=10.0.2.15/24", "--ipv4-gateway=10.0.2.2"];
-
 #[derive(Args, Debug)]
 pub(crate) struct Run {
     /// A package of this workspace, or the path of an image.
@@ -120,9 +117,6 @@ impl Run {
             (None, None) => Memory::default(),
         };
         config.args = if self.args.is_empty() { defaults.args } else { self.args.clone() };
-        if is_user && !config.args.iter().any(|argument| argument.starts_with("--ipv4")) {
-            config.args.extend(USER_ADDRESS.map(str::to_owned));
-        }
         Ok(config)
     }
 }
