@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "they are tests, helpers and all")]
 
+use std::env;
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -46,6 +48,49 @@ fn run_builds_publishes_and_says_how_to_try_it() {
     running.signal(Signal::INT);
     let _ = running.line("cargo mnet: interrupted");
     assert_eq!(running.wait().code(), Some(130));
+}
+
+#[test]
+fn a_new_unikernel_builds_and_runs() {
+    // A workspace of its own, as one in this would be seen by the tests beside.
+    let folder = env::temp_dir().join(format!("mnet-new-{}", std::process::id()));
+    let echo = folder.join("unikernels/echo");
+    fs::create_dir_all(echo.join("src")).unwrap();
+    for file in ["Cargo.toml", "src/main.rs"] {
+        fs::copy(workspace().join("unikernels/echo").join(file), echo.join(file)).unwrap();
+    }
+    let manifest = fs::read_to_string(workspace().join("Cargo.toml")).unwrap();
+    let (before, after) = manifest.split_once("members = [").unwrap();
+    let (_, after) = after.split_once(']').unwrap();
+    let crates = format!("path = \"{}/crates/", workspace().display());
+    let manifest = format!("{before}members = [\"unikernels/*\"]{after}");
+    let manifest = manifest.replace("path = \"crates/", &crates);
+    fs::write(folder.join("Cargo.toml"), manifest).unwrap();
+    fs::copy(workspace().join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
+    // What it depends on is built once for all runs of the tests.
+    let target = built().tender.parent().unwrap().join("new");
+    let here = |arguments: &[&str]| {
+        let mut command = cargo_mnet(arguments);
+        command.current_dir(&folder).env("CARGO_TARGET_DIR", &target);
+        command
+    };
+
+    let made = here(&["new", "hello"]).output().unwrap();
+    let said = String::from_utf8(made.stderr).unwrap();
+    assert!(made.status.success() && said.contains("try it: cargo mnet run hello"), "{said}");
+    let again = here(&["new", "hello"]).output().unwrap();
+    assert!(String::from_utf8(again.stderr).unwrap().contains("hello is there already"));
+
+    let build = here(&["build", "hello", "--platform=hosted"]).output().unwrap();
+    assert!(build.status.success(), "{}", String::from_utf8_lossy(&build.stderr));
+    let run = ["run", "hello", "--platform=hosted", "--publish=0:7"];
+    let running = Running::start(&mut here(&run));
+    let line = running.line("try it: nc -u 127.0.0.1 ");
+    let port: u16 = line.rsplit_once(' ').unwrap().1.parse().unwrap();
+    let _ = running.line("ready on UDP port 7");
+    ping_pong(&client(([127, 0, 0, 1], port).into()), 64, 10);
+    drop(running);
+    fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod compile;
+mod new;
 mod project;
 mod run;
 
@@ -33,6 +34,11 @@ enum Command {
     },
     /// Build a unikernel, if it is not an image already, and run it.
     Run(Run),
+    /// Make a unikernel that builds and runs: a service to begin with.
+    New {
+        /// The name of its package, which is to be in unikernels/.
+        name: String,
+    },
 }
 
 fn main() -> ExitCode {
@@ -44,6 +50,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse_from(arguments).command {
         Command::Build { unikernel, platform } => build(&unikernel, platform),
         Command::Run(run) => run.run(),
+        Command::New { name } => new(&name),
     };
     match result {
         Ok(status) => ExitCode::from(status),
@@ -57,6 +64,12 @@ fn main() -> ExitCode {
 fn build(unikernel: &str, platform: Platform) -> Result<u8, Box<dyn std::error::Error>> {
     let image = compile::build(Project::read()?.unikernel(unikernel)?, platform)?;
     writeln!(io::stdout(), "{}", image.display())?;
+    Ok(0)
+}
+
+fn new(name: &str) -> Result<u8, Box<dyn std::error::Error>> {
+    let folder = new::new(Project::read()?.folder(), name)?;
+    say(&format!("{} is there; try it: cargo mnet run {name}", folder.display()));
     Ok(0)
 }
 

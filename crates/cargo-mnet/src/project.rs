@@ -1,5 +1,7 @@
 //! The workspace that the command is typed in, and its unikernels.
 
+use std::path::Path;
+
 use cargo_metadata::{Metadata, MetadataCommand, Package};
 use serde::Deserialize;
 
@@ -16,6 +18,11 @@ impl Project {
             error => Error::Cargo(error.to_string()),
         })?;
         Ok(Self { metadata })
+    }
+
+    /// Its folder.
+    pub(crate) fn folder(&self) -> &Path {
+        self.metadata.workspace_root.as_std_path()
     }
 
     /// The unikernel of this name.
