@@ -30,13 +30,14 @@ impl Write for Shared {
 fn captures() -> (Vec<u8>, Vec<u8>) {
     let mut net = Network::new(1);
     let lan = net.link(Link { delay: Duration::from_millis(5), ..Link::default() });
-    let a = net.host(lan, &Config::new("10.0.0.1/24".parse().unwrap())).unwrap();
-    let b = net.host(lan, &Config::new("10.0.0.2/24".parse().unwrap())).unwrap();
+    let a = net.host(lan, &Config::new("10.0.0.1/24".parse().unwrap()).without_ipv6()).unwrap();
+    let b = net.host(lan, &Config::new("10.0.0.2/24".parse().unwrap()).without_ipv6()).unwrap();
     net.bind(b, 7).unwrap();
+    // Until they have claimed their addresses.
+    net.run_for(Duration::from_secs(10));
     let (of_link, of_host) = (Shared::default(), Shared::default());
     net.capture_link(lan, of_link.clone()).unwrap();
     net.capture_host(b, of_host.clone()).unwrap();
-    net.run_for(Duration::from_secs(3));
     net.send(a, 5_000, ([10, 0, 0, 2], 7), b"hello").unwrap();
     net.run_for(Duration::from_secs(1));
     net.link_mut(lan).faults.loss = 1.0;
@@ -67,7 +68,7 @@ fn etherparse_reads_what_passed_and_when() {
     let (of_link, of_host) = captures();
     let frames = read(&of_link);
     let times: Vec<_> = frames.iter().map(|(time, _)| time / 1_000_000).collect();
-    assert_eq!(times, [3_000, 3_005, 3_010, 4_000]);
+    assert_eq!(times, [10_000, 10_005, 10_010, 11_000]);
     for (number, payload) in [(2, &b"hello"[..]), (3, b"lost")] {
         let packet = SlicedPacket::from_ethernet(frames[number].1).unwrap();
         let Some(NetSlice::Ipv4(ip)) = packet.net else { panic!("no IPv4") };
@@ -77,7 +78,7 @@ fn etherparse_reads_what_passed_and_when() {
     }
     // The host has not seen the last one, and the others when they came to it or left it.
     let times: Vec<_> = read(&of_host).iter().map(|(time, _)| time / 1_000_000).collect();
-    assert_eq!(times, [3_005, 3_005, 3_015]);
+    assert_eq!(times, [10_005, 10_005, 10_015]);
 }
 
 #[test]
@@ -89,8 +90,8 @@ fn tcpdump_reads_it_too() {
     // Where it is not installed, etherparse has to do.
     let Ok(output) = output else { return };
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("3.000000000 ARP, Request who-has 10.0.0.2 tell 10.0.0.1"), "{text}");
-    assert!(text.contains("3.010000000 IP 10.0.0.1.5000 > 10.0.0.2.7: UDP, length 5"), "{text}");
+    assert!(text.contains("10.000000000 ARP, Request who-has 10.0.0.2 tell 10.0.0.1"), "{text}");
+    assert!(text.contains("10.010000000 IP 10.0.0.1.5000 > 10.0.0.2.7: UDP, length 5"), "{text}");
     assert_eq!(text.lines().count(), 4, "{text}");
 }
 
