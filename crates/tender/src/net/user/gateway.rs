@@ -33,7 +33,7 @@ use super::addresses::{
 };
 use super::drops::{Drop, Drops};
 use super::flows::{Flows, Peer};
-use super::link::{IPV6, Link};
+use super::link::Link;
 use super::outgoing::Outgoing;
 use super::payload::Payload;
 use super::queue::Queue;
@@ -148,7 +148,7 @@ impl Gateway {
         match header.ethertype.get() {
             ethernet::ARP => self.arp(payload, out),
             ethernet::IPV4 => self.ipv4(now, Mac(header.destination), payload, out),
-            IPV6 => self.ipv6(now, Mac(header.destination), payload, out),
+            ethernet::IPV6 => self.ipv6(now, Mac(header.destination), payload, out),
             _ => Err(Drop::EtherType),
         }
     }

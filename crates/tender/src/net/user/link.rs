@@ -25,9 +25,6 @@ pub(super) const MAX_FRAMES: usize = 65_535 / (ROOM - ipv6::HEADER_LEN - ipv6::F
 /// Packets at a time: the first fragments of datagrams that are not whole yet, and a few more.
 const PACKETS: usize = 80;
 
-/// EtherType of IPv6 (RFC 2464 §3).
-pub(super) const IPV6: u16 = 0x86dd;
-
 /// Puts headers around what goes to the guest, and the frames into the queue.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -168,7 +165,7 @@ impl Link {
         let to = if is_group { ipv6::multicast_mac(destination) } else { self.guest };
         if packet.len() <= ROOM - ipv6::HEADER_LEN {
             let whole = ipv6::Header::emit(packet, &fields(next_header));
-            return self.ethernet(packet, to, IPV6, whole, out);
+            return self.ethernet(packet, to, ethernet::IPV6, whole, out);
         }
         let identification = self.next_identification();
         let room = ROOM - ipv6::HEADER_LEN - ipv6::FRAGMENT_LEN;
@@ -178,7 +175,7 @@ impl Link {
                 .prepend(ipv6::FRAGMENT_LEN)
                 .is_some_and(|bytes| header.write_to(bytes).is_ok())
                 && ipv6::Header::emit(&mut part, &fields(ipv6::FRAGMENT));
-            this.ethernet(&mut part, to, IPV6, whole, out)
+            this.ethernet(&mut part, to, ethernet::IPV6, whole, out)
         })
     }
 

@@ -72,7 +72,7 @@ fn fragment_v6(
         flow_label: 0,
     };
     assert!(ipv6::Header::emit(&mut part, &fields));
-    assert!(ethernet::Header::emit(&mut part, MAC, GUEST_MAC, IPV6));
+    assert!(ethernet::Header::emit(&mut part, MAC, GUEST_MAC, ethernet::IPV6));
     part.bytes().to_vec()
 }
 

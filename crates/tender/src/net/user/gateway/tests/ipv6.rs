@@ -32,7 +32,7 @@ fn packet_frame(
     assert!(ipv6::Header::emit(&mut packet, &fields));
     let group = destination.is_multicast();
     let to = if group { ipv6::multicast_mac(destination) } else { MAC };
-    assert!(ethernet::Header::emit(&mut packet, to, GUEST_MAC, IPV6));
+    assert!(ethernet::Header::emit(&mut packet, to, GUEST_MAC, ethernet::IPV6));
     packet.bytes().to_vec()
 }
 
