@@ -123,11 +123,15 @@ impl Stack {
     /// Sends what goes to a prefix by a router, or, without one, to neighbours on the link. Of
     /// several ways the longest prefix counts.
     ///
-    /// `false` if there are as many routes as there may be, or prefix and router are of different
-    /// families.
+    /// `false` if there are as many routes as there may be, prefix and router are of different
+    /// families, or the router's address is none that another host can have.
     pub fn add_route(&mut self, prefix: IpCidr, gateway: Option<IpAddr>) -> bool {
-        let other = |gateway: IpAddr| gateway.is_ipv4() != prefix.address().is_ipv4();
-        if gateway.is_some_and(other) {
+        let is_router = |gateway: IpAddr| {
+            let same_family = gateway.is_ipv4() == prefix.address().is_ipv4();
+            let to_one = self.ip.cast(gateway) == Cast::Unicast && !gateway.is_unspecified();
+            same_family && to_one && !gateway.is_loopback() && !self.ip.is_local(gateway)
+        };
+        if !gateway.is_none_or(is_router) {
             return false;
         }
         self.ip.destinations.invalidate();
@@ -174,9 +178,9 @@ impl Stack {
             return;
         };
         let received = match ethertype {
-            ethernet::IPV4 => ipv4::receive(ip, now, packet, !to_us_alone),
+            ethernet::IPV4 if ip.v4.enabled => ipv4::receive(ip, now, packet, !to_us_alone),
             ethernet::IPV6 => ipv6::receive(ip, now, packet, !to_us_alone),
-            ethernet::ARP => {
+            ethernet::ARP if ip.v4.enabled => {
                 arp::receive(ip, now, packet);
                 return self.settle(now);
             }

@@ -6,8 +6,8 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 pub(crate) struct RateLimiter {
     nanos_per_token: u64,
     burst_nanos: u64,
-    // When the bucket was empty, had it been filled at its rate ever since.
-    empty_at: Instant,
+    // When the bucket will be full again.
+    full_at: Instant,
 }
 
 impl RateLimiter {
@@ -15,18 +15,17 @@ impl RateLimiter {
     pub(crate) fn new(per_second: u32, burst: u32) -> Self {
         let nanos_per_token = NANOS_PER_SECOND.checked_div(per_second.into()).unwrap_or(u64::MAX);
         let burst_nanos = nanos_per_token.saturating_mul(burst.into());
-        Self { nanos_per_token, burst_nanos, empty_at: Instant::ZERO }
+        Self { nanos_per_token, burst_nanos, full_at: Instant::ZERO }
     }
 
     /// Takes a token, if there is one.
     pub(crate) fn allow(&mut self, now: Instant) -> bool {
         let now = now.as_nanos();
-        let fullest = now.saturating_sub(self.burst_nanos);
-        let empty_at = self.empty_at.as_nanos().max(fullest);
-        let Some(after) = empty_at.checked_add(self.nanos_per_token) else { return false };
-        let allowed = after <= now;
+        let full_at = self.full_at.as_nanos().max(now);
+        let Some(after) = full_at.checked_add(self.nanos_per_token) else { return false };
+        let allowed = after - now <= self.burst_nanos;
         if allowed {
-            self.empty_at = Instant::from_nanos(after);
+            self.full_at = Instant::from_nanos(after);
         }
         allowed
     }
@@ -51,6 +50,12 @@ mod tests {
         assert_eq!(allowed(&mut limiter, START + Duration::from_millis(95), 1_000), 9);
         assert_eq!(allowed(&mut limiter, START + Duration::from_millis(100), 1_000), 1);
         assert_eq!(allowed(&mut limiter, START + Duration::from_secs(3_600), 1_000), 50);
+    }
+
+    #[test]
+    fn a_clock_that_has_just_begun_makes_no_difference() {
+        let mut limiter = RateLimiter::new(100, 50);
+        assert_eq!(allowed(&mut limiter, Instant::ZERO, 1_000), 50);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use netdev::{Instant, Packet};
 
 use super::{IcmpError, Report, flow, sent};
 use crate::ip::ipv4::quoted;
-use crate::ip::{Cast, Ip, Metadata, Network, Received, SendOptions};
+use crate::ip::{Cast, Ip, Metadata, Received, SendOptions};
 use crate::stats::Drop;
 use crate::wire::icmpv4::*;
 use crate::wire::ipv4;
@@ -30,10 +30,15 @@ pub(crate) fn receive(ip: &mut Ip, now: Instant, received: Received) -> Option<R
             echo(ip, now, &metadata, header.rest, packet);
             None
         }
+        // Nobody tells many of what one has sent.
+        _ if metadata.cast != Cast::Unicast => {
+            ip.count(Drop::IcmpUnhandled);
+            None
+        }
         DESTINATION_UNREACHABLE | TIME_EXCEEDED | PARAMETER_PROBLEM => {
             failed(ip, now, &metadata, header, packet.bytes().get(HEADER_LEN..)?)
         }
-        REDIRECT => {
+        REDIRECT if header.code <= REDIRECT_LAST => {
             redirect(ip, &metadata, header, packet.bytes().get(HEADER_LEN..)?);
             None
         }
@@ -47,7 +52,7 @@ pub(crate) fn receive(ip: &mut Ip, now: Instant, received: Received) -> Option<R
 /// Answers a request in the packet that it came in.
 fn echo(ip: &mut Ip, now: Instant, metadata: &Metadata, rest: [u8; 4], mut packet: Packet) {
     packet.trim_front(HEADER_LEN);
-    let Ok(route) = ip.route(now, metadata.source, Some(metadata.destination)) else {
+    let Ok(route) = ip.route_back(now, metadata.source, metadata.destination) else {
         return ip.count(Drop::IcmpUnhandled);
     };
     if !Header::emit(&mut packet, ECHO_REPLY, 0, rest) {
@@ -125,7 +130,11 @@ fn redirect(ip: &mut Ip, metadata: &Metadata, header: Header, message: &[u8]) {
     let better = Ipv4Addr::from(header.rest);
     let on_link = ip.is_on_link(better.into()) && ip.v4.is_other_host(better);
     let from = metadata.source;
-    if !on_link || !ip.destinations.set_redirect(destination, from, IpAddr::V4(better)) {
+    // A destination is no gateway, not to itself either.
+    if !on_link
+        || from == destination
+        || !ip.destinations.set_redirect(destination, from, IpAddr::V4(better))
+    {
         return ip.count(Drop::IcmpUnexpected);
     }
     ip.stats.redirects += 1;
@@ -152,7 +161,7 @@ pub(crate) fn error(
     if metadata.cast != Cast::Unicast || metadata.link_group || about_error {
         return;
     }
-    let Ok(route) = ip.route(now, metadata.source, Some(metadata.destination)) else {
+    let Ok(route) = ip.route_back(now, metadata.source, metadata.destination) else {
         return ip.count(Drop::IcmpUnhandled);
     };
     if !ip.icmp_errors.allow(now) {

@@ -96,6 +96,16 @@ impl Destinations {
         route
     }
 
+    /// A route with the path's MTU in it, if anything is known of the path. Nothing is remembered:
+    /// this is for those that are answered, who may be as many as like to ask.
+    pub(crate) fn narrow(&self, now: Instant, mut route: Route) -> Route {
+        let known = self.entries.peek(&route.destination).and_then(|entry| entry.path_mtu);
+        if let Some(path) = known.filter(|path| now < path.until) {
+            route.mtu = route.mtu.min(path.mtu);
+        }
+        route
+    }
+
     /// Takes note of what is sent.
     #[inline]
     pub(crate) fn sent(&mut self, destination: IpAddr, flow: Flow) {
@@ -110,7 +120,9 @@ impl Destinations {
 
     /// Whether something like this was sent of late.
     pub(crate) fn was_sent(&self, destination: IpAddr, flow: Flow) -> bool {
-        self.entries.peek(&destination).is_some_and(|entry| entry.flows.contains(&flow))
+        // Nothing goes to port 0: places that hold no flow have it.
+        let sent = |entry: &Destination| flow.1 != 0 && entry.flows.contains(&flow);
+        self.entries.peek(&destination).is_some_and(sent)
     }
 
     /// Lowers the MTU of the path to a destination; `true` if that was news.
@@ -204,6 +216,8 @@ mod tests {
         assert!(known.was_sent(to, (7, 20)) && known.was_sent(to, (7, 13)));
         assert!(!known.was_sent(to, (7, 12)) && !known.was_sent(to, (8, 20)));
         assert!(!known.was_sent(route(8).destination, (7, 20)));
+        let quiet = known.set_route(START, route(7)).destination;
+        assert!(!known.was_sent(quiet, (0, 0)));
         assert!(!known.lower_mtu(START, route(8).destination, 1_000));
     }
 

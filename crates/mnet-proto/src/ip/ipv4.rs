@@ -14,10 +14,11 @@ use crate::autoconf::Claim;
 use crate::config::{Config, Ipv4Config};
 use crate::icmp;
 use crate::ip::cidr::is_unicast;
+use crate::multicast::{Filter, HOST};
 use crate::stats::Drop;
 use crate::wire::icmpv4::PARAMETER_PROBLEM;
 use crate::wire::ipv4::{self, Header, checksum_is_valid};
-use crate::wire::{dhcpv4, udp};
+use crate::wire::{dhcpv4, igmp, udp};
 
 /// RFC 5227 §1.1: PROBE_WAIT, in milliseconds.
 const PROBE_WAIT: u32 = 1_000;
@@ -29,6 +30,8 @@ const DEFAULT: Ipv4Cidr = match Ipv4Cidr::new(Ipv4Addr::UNSPECIFIED, 0) {
 
 /// The host's IPv4 addresses, and what follows from them.
 pub(crate) struct Ipv4 {
+    /// Whether the host speaks IPv4.
+    pub(crate) enabled: bool,
     pub(crate) addresses: Vec<Own<Ipv4Cidr>>,
     pub(crate) hop_limit: u8,
     pub(crate) mtu: u16,
@@ -43,6 +46,7 @@ pub(crate) struct Ipv4 {
 impl Ipv4 {
     pub(crate) fn new(config: &Config, mtu: u16) -> Self {
         Self {
+            enabled: config.ipv4 != Ipv4Config::Off,
             addresses: Vec::new(),
             hop_limit: config.hop_limit,
             mtu,
@@ -77,8 +81,12 @@ impl Ipv4 {
     }
 }
 
-/// Takes the configured addresses.
+/// Takes the configured addresses, and joins the group of all systems, by which routers ask for
+/// members (RFC 1112 §7.1).
 pub(crate) fn start(ip: &mut Ip, config: &Config, now: Instant) {
+    if ip.v4.enabled {
+        let _ = ip.multicast.join(now, HOST, igmp::ALL_SYSTEMS.into(), Filter::ANY);
+    }
     if let Ipv4Config::Static { addresses, gateway } = &config.ipv4 {
         for &cidr in addresses {
             add_address(ip, now, cidr, Origin::Static);
@@ -93,7 +101,7 @@ pub(crate) fn start(ip: &mut Ip, config: &Config, now: Instant) {
 /// once, while others are asked if they have it.
 pub(crate) fn add_address(ip: &mut Ip, now: Instant, cidr: Ipv4Cidr, origin: Origin) -> bool {
     let known = ip.v4.addresses.iter().any(|own| own.cidr.address() == cidr.address());
-    if known || ip.v4.addresses.len() >= ip.v4.max_addresses {
+    if !ip.v4.enabled || known || ip.v4.addresses.len() >= ip.v4.max_addresses {
         return false;
     }
     let delay = Duration::from_millis((ip.random.next_u32() % PROBE_WAIT).into());
@@ -115,6 +123,7 @@ pub(crate) fn remove_address(ip: &mut Ip, address: Ipv4Addr) -> bool {
     let own = ip.v4.addresses.remove(at);
     let network = own.cidr.network();
     let shared = ip.v4.addresses.iter().any(|other| other.cidr.network() == network);
+    ip.destinations.invalidate();
     if !shared {
         ip.routes.remove(|route| route.prefix == network.into() && route.gateway.is_none());
     }
@@ -226,7 +235,8 @@ fn cast(ip: &Ip, header: &Header, datagram: &[u8], link_group: bool) -> Option<C
         let ours = udp.is_some_and(|udp| udp.destination == dhcpv4::CLIENT_PORT);
         header.protocol == ipv4::UDP && !header.is_fragment() && ours
     };
-    (ip.v4.configuring && !link_group && to_dhcp_client()).then_some(Cast::Unicast)
+    let to_anybody = ip.v4.configuring && !link_group && is_unicast(destination);
+    (to_anybody && to_dhcp_client()).then_some(Cast::Unicast)
 }
 
 /// Takes a fragment, the packet's window being on its header, and returns the whole if it is the

@@ -4,6 +4,7 @@ pub(crate) mod address;
 mod cidr;
 mod destinations;
 pub mod fragment;
+mod identification;
 pub(crate) mod ipv4;
 pub(crate) mod ipv6;
 mod output;
@@ -22,6 +23,7 @@ pub use self::address::{Address, AddressEvent, Origin};
 pub use self::cidr::{IpCidr, Ipv4Cidr, Ipv6Cidr, ParseCidrError};
 pub(crate) use self::destinations::Destinations;
 use self::fragment::{Outcome, Piece, Reassembler, Whole};
+use self::identification::Identifications;
 use self::ipv4::Ipv4;
 use self::ipv6::Ipv6;
 use self::routes::Routes;
@@ -99,10 +101,25 @@ pub struct Route {
     pub header_len: u16,
 }
 
+impl Route {
+    /// Whether a payload of so many bytes goes in one piece.
+    #[must_use]
+    #[inline]
+    pub fn fits(&self, payload_len: usize, options: &SendOptions) -> bool {
+        let options_len = match (options.router_alert, self.destination) {
+            (false, _) => 0,
+            (true, IpAddr::V4(_)) => crate::wire::ipv4::ROUTER_ALERT_LEN,
+            (true, IpAddr::V6(_)) => crate::wire::ipv6::ROUTER_ALERT_HOP_BY_HOP(0).len(),
+        };
+        payload_len + usize::from(self.header_len) + options_len <= self.mtu.into()
+    }
+}
+
 /// What may be asked for with what is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SendOptions {
     /// TTL or hop limit; without one that of the configuration, or 1 to a group (RFC 1112 §6.1).
+    /// With 0, nothing leaves the host (RFC 1122 §3.2.1.7): no route is found.
     pub hop_limit: Option<u8>,
     /// DSCP (upper six bits) and ECN (lower two).
     pub traffic_class: u8,
@@ -163,6 +180,7 @@ pub(crate) struct Ip {
     pub(crate) reassembler: Reassembler,
     pub(crate) multicast: Multicast,
     pub(crate) icmp_errors: RateLimiter,
+    identifications: Identifications,
     pub(crate) random: ChaCha20Rng,
     pub(crate) stats: Stats,
     events: VecDeque<AddressEvent>,
@@ -183,6 +201,7 @@ impl Ip {
             v6: Ipv6::new(config, &link),
             routes: Routes::new(config.route_limits()),
             destinations: Destinations::new(config.destinations, keyed()),
+            identifications: Identifications::new(keyed()),
             neighbors: Cache::new(config, keyed()),
             reassembler: Reassembler::new(
                 config.reassembly,
@@ -281,7 +300,7 @@ impl Ip {
     fn reassemble(&mut self, now: Instant, piece: Piece, packet: Packet) -> Option<Whole> {
         let Self { reassembler, link, stats, .. } = self;
         stats.fragments_received += 1;
-        let mut evicted = |_| stats.dropped.count(Drop::ReassemblyFull);
+        let mut evicted = |reason: fragment::Reason| stats.dropped.count(reason.into());
         match reassembler.handle(now, &link.pool, piece, packet, &mut evicted) {
             Outcome::Waiting => None,
             Outcome::Complete(whole) => {
@@ -293,6 +312,18 @@ impl Ip {
                 None
             }
         }
+    }
+
+    /// Finds the way back to one who is answered, of whom nothing is remembered: whoever asks from
+    /// many addresses must not make the host forget those that it speaks to.
+    pub(crate) fn route_back(
+        &self,
+        now: Instant,
+        destination: IpAddr,
+        source: IpAddr,
+    ) -> Result<Route, SendError> {
+        let route = selection::find(self, now, destination, Some(source))?;
+        Ok(self.destinations.narrow(now, route))
     }
 
     /// Whether an address is on the link: nobody routes to it.

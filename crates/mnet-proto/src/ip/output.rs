@@ -7,11 +7,11 @@ use netdev::{Instant, Mac, Packet};
 use rand_core::Rng;
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::{Ip, Received, Route, SendError, SendOptions, Unreachable, fragment, selection};
+use super::{Cast, Ip, Received, Route, SendError, SendOptions, Unreachable, fragment, selection};
 use crate::multicast::Report;
 use crate::neighbor::{Action, Lookup, arp, ndp};
 use crate::stats::Drop;
-use crate::wire::{ethernet, icmpv6, ipv4, ipv6};
+use crate::wire::{ethernet, icmpv6, igmp, ipv4, ipv6};
 
 /// The traffic class of what is said of groups: Internetwork Control (RFC 3376 §4).
 const GROUP_CONTROL: u8 = 0xc0;
@@ -27,9 +27,13 @@ impl Ip {
         options: &SendOptions,
         mut packet: Packet,
     ) -> Result<(), SendError> {
-        let fits = packet.len() + usize::from(route.header_len) <= route.mtu.into();
+        let fits = route.fits(packet.len(), options);
         if !fits && options.dont_fragment {
             return Err(SendError::PacketTooBig { mtu: route.mtu });
+        }
+        // RFC 1122 §3.2.1.7: nothing is sent with a TTL of zero.
+        if options.hop_limit == Some(0) {
+            return Err(SendError::RouteNotFound);
         }
         if !self.emit(route, protocol, options, fits, &mut packet) {
             self.count(Drop::NoPacket);
@@ -66,6 +70,9 @@ impl Ip {
         match (route.source, route.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 let usual = if destination.is_multicast() { 1 } else { self.v4.hop_limit };
+                // What an ICMP message says of the path of another is not listened to (see
+                // `icmp`): those may be fragmented on the way.
+                let dont_fragment = fits && protocol != ipv4::ICMP;
                 let fields = ipv4::Fields {
                     source,
                     destination,
@@ -73,8 +80,8 @@ impl Ip {
                     hop_limit: hop_limit.unwrap_or(usual),
                     traffic_class,
                     // Of a datagram that nobody may fragment it means nothing (RFC 6864 §4.1).
-                    identification: if fits { 0 } else { self.random.next_u32() as u16 },
-                    dont_fragment: fits,
+                    identification: if dont_fragment { 0 } else { self.identifications.next() },
+                    dont_fragment,
                     router_alert,
                 };
                 ipv4::Header::emit(packet, &fields, !self.link.checksums.fills_ipv4)
@@ -136,22 +143,17 @@ impl Ip {
 
     fn send_fragments_v4(&mut self, datagram: &Packet, mac: Mac, mtu: u16) -> Option<()> {
         let header = ipv4::Header::parse(datagram.bytes()).ok()?;
-        let payload = datagram.bytes().get(header.header_len()..)?;
+        let (front, payload) = datagram.bytes().split_at_checked(header.header_len())?;
+        // Of options only the router alert is sent, which is in every fragment (RFC 2113 §2.1).
+        let options = front.get(ipv4::HEADER_LEN..)?;
         let checksum = !self.link.checksums.fills_ipv4;
-        let identification = header.identification.get();
-        let pieces = self.pieces(payload, usize::from(mtu) - ipv4::HEADER_LEN)?;
+        let room = usize::from(mtu).checked_sub(front.len())?;
+        let pieces = self.pieces(payload, room)?;
         for (offset, bytes, more) in pieces {
             let mut piece = self.link.pool.take()?;
             piece.append(bytes.len())?.copy_from_slice(bytes);
-            let whole = ipv4::Header::emit_fragment(
-                &mut piece,
-                header,
-                identification,
-                offset,
-                more,
-                checksum,
-            );
-            whole.then_some(())?;
+            let (whole, part) = ((header, options), (offset, more));
+            ipv4::Header::emit_fragment(&mut piece, whole, part, checksum).then_some(())?;
             self.link.send(piece, mac, ethernet::IPV4, &mut self.stats);
         }
         Some(())
@@ -215,9 +217,15 @@ impl Ip {
     /// Takes an IGMP message that has come: the packet's window is what IP carried.
     pub(crate) fn receive_igmp(&mut self, now: Instant, received: &Received) {
         let Received { metadata, packet, .. } = received;
-        let (IpAddr::V4(source), IpAddr::V4(to)) = (metadata.source, metadata.destination) else {
+        let (IpAddr::V4(source), IpAddr::V4(mut to)) = (metadata.source, metadata.destination)
+        else {
             return;
         };
+        // RFC 3376 §4.1.12 lets a query come to any of the host's addresses. One of its own can be
+        // reached from afar, whence none may come.
+        if metadata.cast == Cast::Unicast && metadata.hop_limit == 1 {
+            to = igmp::ALL_SYSTEMS;
+        }
         if let Err(ignored) = self.multicast.handle_igmp(now, source, to, packet.bytes()) {
             self.count(ignored.into());
         }

@@ -31,6 +31,18 @@ pub(super) fn route(
     destination: IpAddr,
     source: Option<IpAddr>,
 ) -> Result<Route, SendError> {
+    let route = find(ip, now, destination, source)?;
+    let group = ip.cast(destination) != Cast::Unicast;
+    Ok(if group { route } else { ip.destinations.set_route(now, route) })
+}
+
+/// Finds the way to a destination.
+pub(super) fn find(
+    ip: &Ip,
+    now: Instant,
+    destination: IpAddr,
+    source: Option<IpAddr>,
+) -> Result<Route, SendError> {
     if source.is_some_and(|source| !ip.is_local(source)) {
         return Err(SendError::SourceNotLocal);
     }
@@ -51,8 +63,7 @@ pub(super) fn route(
     if source.is_ipv4() != destination.is_ipv4() {
         return Err(SendError::RouteNotFound);
     }
-    let route = Route { destination, source, next_hop, mtu, header_len: header_len as u16 };
-    Ok(if group { route } else { ip.destinations.set_route(now, route) })
+    Ok(Route { destination, source, next_hop, mtu, header_len: header_len as u16 })
 }
 
 /// The neighbour that takes on what goes to a host.

@@ -12,7 +12,7 @@ use crate::wire::igmp::{
 };
 
 impl Multicast {
-    /// Takes an IGMP message that has come. That its TTL was 1 has been checked.
+    /// Takes an IGMP message that has come.
     pub(crate) fn handle_igmp(
         &mut self,
         now: Instant,
@@ -32,8 +32,7 @@ impl Multicast {
         match message {
             Message::Query(query, sources) => {
                 let group = Some(query.group).filter(|group| !group.is_unspecified());
-                // RFC 3376 §4.1.12 lets a query come to any address of the host. To a unicast
-                // address it could come from far away.
+                // Elsewhere it could come from far away.
                 if destination != ALL_SYSTEMS && Some(destination) != group {
                     return Err(Ignored::Destination);
                 }

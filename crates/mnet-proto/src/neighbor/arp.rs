@@ -22,7 +22,9 @@ pub(crate) fn receive(ip: &mut Ip, now: Instant, mut packet: Packet) {
     let target = arp.target().1;
     let own = ip.v4.is_own(sender);
     let sane = own || sender.is_unspecified() || ip.v4.is_other_host(sender);
-    if !mac.is_unicast() || !sane {
+    let known = matches!(arp.opcode(), REQUEST | REPLY);
+    // What comes back of what the host itself has sent is no conflict (RFC 5227 §2.1.1, §2.4).
+    if !known || !mac.is_unicast() || mac == ip.link.mac || !sane {
         return ip.count(Drop::ArpMalformed);
     }
     // Another that is about to take the address counts as one that has it, as long as we are no

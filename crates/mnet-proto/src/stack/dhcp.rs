@@ -75,9 +75,12 @@ impl Stack {
         if !{ own }.any(same) {
             self.drop_lease();
             ipv4::add_address(&mut self.ip, now, lease.address, Origin::Dhcp);
+            // What groups the host is in could be said only from 0.0.0.0 up to now.
+            self.ip.multicast.announce(now, false);
         }
         self.ip.v4.configuring = false;
         self.ip.v4.mtu = lease.mtu.unwrap_or(self.ip.link.mtu).min(self.ip.link.mtu);
+        self.ip.destinations.invalidate();
         self.ip.routes.remove(|route| {
             route.source == routes::Source::Dhcp && route.prefix != lease.address.network().into()
         });
@@ -90,11 +93,13 @@ impl Stack {
     /// Uses what was leased no longer.
     fn drop_lease(&mut self) {
         self.ip.v4.configuring = true;
+        self.ip.v4.mtu = self.ip.link.mtu;
+        self.ip.routes.remove(|route| route.source == routes::Source::Dhcp);
+        self.ip.destinations.invalidate();
         let mut own = self.ip.v4.addresses.iter();
         let leased = own.find(|own| own.origin == Origin::Dhcp).map(|own| own.cidr.address());
         if let Some(address) = leased {
             ipv4::remove_address(&mut self.ip, address);
-            self.ip.routes.remove(|route| route.source == routes::Source::Dhcp);
         }
     }
 

@@ -277,7 +277,7 @@ impl Udp {
         if packet.len() > longest {
             return Err(SendError::PacketTooBig { mtu: u16::MAX });
         }
-        let fits = packet.len() + HEADER_LEN + usize::from(route.header_len) <= route.mtu.into();
+        let fits = route.fits(packet.len() + HEADER_LEN, options);
         if options.dont_fragment && !fits {
             return Err(SendError::PacketTooBig { mtu: route.mtu });
         }
@@ -290,8 +290,8 @@ impl Udp {
             0 => self.ports.ephemeral(network).ok_or(SendError::NoFreePort)?,
             port => port,
         };
-        let pseudo = network
-            .wants_udp_checksum()
+        // A device sees single frames: of a datagram in pieces it cannot make the sum.
+        let pseudo = (network.wants_udp_checksum() || !fits)
             .then_some(|length| pseudo_header(route.source, route.destination, length));
         if !Header::emit(&mut packet, port, destination.port(), pseudo) {
             return Err(SendError::NoBuffer);

@@ -16,6 +16,8 @@ pub const DESTINATION_UNREACHABLE: u8 = 3;
 pub const SOURCE_QUENCH: u8 = 4;
 /// Type of a router's hint to a better first hop.
 pub const REDIRECT: u8 = 5;
+/// The last code of [`REDIRECT`]: for networks or hosts, with any type of service or the same.
+pub const REDIRECT_LAST: u8 = 3;
 /// Type of a message that asks for its payload back.
 pub const ECHO_REQUEST: u8 = 8;
 /// Type of an error: it took too long.

@@ -13,6 +13,10 @@ mod tests;
 
 /// Length in bytes of a header without options.
 pub const HEADER_LEN: usize = 20;
+/// Length in bytes of the longest header.
+pub const MAX_HEADER_LEN: usize = 60;
+/// Length in bytes of the option that asks routers to look inside (RFC 2113).
+pub const ROUTER_ALERT_LEN: usize = 4;
 /// The smallest MTU that a link may have (RFC 791 §3.2).
 pub const MIN_MTU: u16 = 68;
 
@@ -29,10 +33,13 @@ const FRAGMENT_OFFSET: u16 = 0x1fff;
 
 const END_OF_OPTIONS: u8 = 0;
 const NO_OPERATION: u8 = 1;
+const RECORD_ROUTE: u8 = 7;
+const TIMESTAMP: u8 = 68;
 const LOOSE_SOURCE_ROUTE: u8 = 131;
 const STRICT_SOURCE_ROUTE: u8 = 137;
+const ROUTER_ALERT_KIND: u8 = 148;
 /// The option that asks routers to look inside (RFC 2113), whole.
-const ROUTER_ALERT: [u8; 4] = [148, 4, 0, 0];
+const ROUTER_ALERT: [u8; ROUTER_ALERT_LEN] = [ROUTER_ALERT_KIND, 4, 0, 0];
 
 /// The header, without its options.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -126,39 +133,42 @@ impl Header {
         header.write_to(front).is_ok()
     }
 
-    /// Writes a header in front of `packet`, which holds a part of what the datagram of `original`
-    /// holds: the part that starts `offset_bytes` into it. The header is as the original one, and
-    /// without options. Without `checksum` the device fills that in.
+    /// Writes a header in front of `packet`, which holds a part of what a datagram holds: the part
+    /// that starts so many bytes into it, with others behind it or not. The header is as that of the
+    /// whole, with the given options, a multiple of 4 bytes long. Without `checksum` the device fills
+    /// that in.
     ///
     /// `false` if there is no headroom, the offset is no multiple of 8, or the part ends where no
     /// datagram does, behind 65,535 bytes.
     #[must_use]
     pub fn emit_fragment(
         packet: &mut Packet,
-        original: &Self,
-        identification: u16,
-        offset_bytes: usize,
-        more: bool,
+        (whole, options): (&Self, &[u8]),
+        (offset, more): (usize, bool),
         checksum: bool,
     ) -> bool {
-        let total_len = packet.len() + HEADER_LEN;
-        let fits = offset_bytes.checked_add(total_len).is_some_and(|end| end <= u16::MAX.into());
-        if !fits || !offset_bytes.is_multiple_of(8) {
+        let header_len = HEADER_LEN + options.len();
+        let total_len = packet.len() + header_len;
+        let fits = offset.checked_add(total_len).is_some_and(|end| end <= u16::MAX.into());
+        if !fits || !offset.is_multiple_of(8) || header_len > MAX_HEADER_LEN {
             return false;
         }
         let more = if more { MORE_FRAGMENTS } else { 0 };
         let mut header = Self {
-            version_ihl: 0x45,
+            version_ihl: 0x40 | (header_len / 4) as u8,
             total_length: U16::new(total_len as u16),
-            identification: U16::new(identification),
-            fragment: U16::new((offset_bytes / 8) as u16 | more),
+            fragment: U16::new((offset / 8) as u16 | more),
             checksum: [0; 2],
-            ..*original
+            ..*whole
         };
         if checksum {
-            header.checksum = Checksum::new().add_bytes(header.as_bytes()).finish();
+            let sum = Checksum::new().add_bytes(header.as_bytes()).add_bytes(options);
+            header.checksum = sum.finish();
         }
-        packet.prepend(HEADER_LEN).is_some_and(|bytes| header.write_to(bytes).is_ok())
+        let Some(bytes) = packet.prepend(header_len) else { return false };
+        let (front, behind) = bytes.split_at_mut(HEADER_LEN);
+        behind.copy_from_slice(options);
+        header.write_to(front).is_ok()
     }
 
     /// Makes the header of a first fragment that of the whole datagram, which is `total_len` bytes
@@ -269,13 +279,15 @@ pub fn pseudo_header(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, len:
         .add_u16(len)
 }
 
-/// Checks that the options of a datagram that was parsed end where the header does.
+/// Checks that the options of a datagram that was parsed end where the header does, and what is in
+/// those of RFC 791 and RFC 2113.
 ///
 /// # Errors
-/// Where the first is that does not, in bytes from the start of the header.
+/// Where the first fault is, in bytes from the start of the header.
 pub fn check_options(datagram: &[u8], header_len: usize) -> Result<(), u8> {
     let mut at = HEADER_LEN;
     let header = datagram.get(..header_len).unwrap_or(datagram);
+    let (mut routes, mut records, mut times) = (0, 0, 0);
     while let Some(&kind) = header.get(at) {
         match kind {
             END_OF_OPTIONS => break,
@@ -283,14 +295,52 @@ pub fn check_options(datagram: &[u8], header_len: usize) -> Result<(), u8> {
             _ => {
                 // The length counts type and length too.
                 let len = header.get(at + 1).map_or(0, |&len| usize::from(len));
-                if len < 2 || at + len > header.len() {
+                let option = header.get(at..at + len).filter(|_| len >= 2).ok_or(at as u8)?;
+                // RFC 791 §3.1: each of these at most once.
+                match kind {
+                    LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE => routes += 1,
+                    RECORD_ROUTE => records += 1,
+                    TIMESTAMP => times += 1,
+                    _ => {}
+                }
+                if routes > 1 || records > 1 || times > 1 {
                     return Err(at as u8);
+                }
+                if let Some(fault) = fault(kind, option) {
+                    return Err((at + fault) as u8);
                 }
                 at += len;
             }
         }
     }
     Ok(())
+}
+
+/// Where in an option something is wrong, if it is one that is known.
+fn fault(kind: u8, option: &[u8]) -> Option<usize> {
+    let (shortest, entry) = match kind {
+        LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE | RECORD_ROUTE => (3, 4),
+        TIMESTAMP => (4, 4),
+        ROUTER_ALERT_KIND => return (option.len() < ROUTER_ALERT_LEN).then_some(1),
+        _ => return None,
+    };
+    if option.len() < shortest {
+        return Some(1);
+    }
+    // It counts from 1, and points behind what is before the entries.
+    let pointer = option.get(2).map_or(0, |&pointer| usize::from(pointer));
+    let flags = option.get(3).copied().unwrap_or_default();
+    let with_address = kind == TIMESTAMP && matches!(flags & 0x0f, 1 | 3);
+    let entry = if with_address { 8 } else { entry };
+    let full = pointer > option.len();
+    // RFC 791 §3.1: some room, but not enough, is an error, and so is an overflow count that
+    // overflows.
+    let narrow = !full && pointer + entry > option.len() + 1;
+    let routed = matches!(kind, LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE);
+    if pointer <= shortest || narrow && !routed {
+        return Some(2);
+    }
+    (kind == TIMESTAMP && full && flags & 0x0f != 3 && flags >> 4 == 15).then_some(3)
 }
 
 /// Whether the header of a datagram that was parsed says which way it goes (RFC 791 §3.1): a host

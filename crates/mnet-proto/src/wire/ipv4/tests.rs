@@ -69,19 +69,20 @@ proptest! {
 
     #[test]
     fn a_fragment_says_where_it_belongs_here_and_to_etherparse(
-        fields in any_fields(), identification: u16, eighths in 0usize..8_000, more: bool,
+        fields in any_fields(), eighths in 0usize..8_000, more: bool,
         payload in proptest::collection::vec(any::<u8>(), 0..100),
     ) {
         let mut whole = packet(b"the datagram");
         prop_assert!(Header::emit(&mut whole, &fields, true));
         let original = Header::parse(whole.bytes()).unwrap();
         let mut part = packet(&payload);
-        prop_assert!(Header::emit_fragment(
-            &mut part, original, identification, eighths * 8, more, true,
-        ));
+        let options = &whole.bytes()[HEADER_LEN..original.header_len()];
+        let place = (eighths * 8, more);
+        prop_assert!(Header::emit_fragment(&mut part, (original, options), place, true));
 
         let header = Header::parse(part.bytes()).unwrap();
-        prop_assert_eq!(header.total_len(), HEADER_LEN + payload.len());
+        prop_assert_eq!(header.header_len(), original.header_len());
+        prop_assert_eq!(header.total_len(), original.header_len() + payload.len());
         prop_assert_eq!((header.fragment_offset(), header.more_fragments()), (eighths * 8, more));
         prop_assert_eq!(header.is_fragment(), eighths > 0 || more);
 
@@ -92,10 +93,11 @@ proptest! {
         prop_assert_eq!(theirs.protocol.0, fields.protocol);
         prop_assert_eq!(theirs.time_to_live, fields.hop_limit);
         prop_assert_eq!(theirs.dscp.value() << 2 | theirs.ecn.value(), fields.traffic_class);
-        prop_assert_eq!(theirs.identification, identification);
+        prop_assert_eq!(theirs.identification, fields.identification);
         prop_assert_eq!(usize::from(theirs.fragment_offset.value()), eighths);
         prop_assert_eq!(theirs.more_fragments, more);
-        prop_assert!(!theirs.dont_fragment && theirs.options.is_empty());
+        prop_assert!(!theirs.dont_fragment);
+        prop_assert_eq!(theirs.options.as_slice(), options);
         prop_assert_eq!(rest, &payload[..]);
     }
 
@@ -134,6 +136,7 @@ proptest! {
     fn any_bytes_can_be_mended_and_searched(mut bytes: Vec<u8>, total_len: u16, header_len: usize) {
         Header::mend(&mut bytes, total_len);
         let found = has_source_route(&bytes, header_len);
+        let _ = check_options(&bytes, header_len);
         let routes = [LOOSE_SOURCE_ROUTE, STRICT_SOURCE_ROUTE];
         prop_assert!(!found || bytes.iter().any(|byte| routes.contains(byte)));
     }
@@ -162,7 +165,8 @@ fn no_fragment_starts_off_the_grid_or_ends_where_no_datagram_does() {
     assert!(Header::emit(&mut whole, &FIELDS, true));
     let original = Header::parse(whole.bytes()).unwrap();
     let emit = |len: usize, offset| {
-        Header::emit_fragment(&mut packet(&vec![0; len]), original, 1, offset, false, true)
+        let place = (offset, false);
+        Header::emit_fragment(&mut packet(&vec![0; len]), (original, &[]), place, true)
     };
     assert!(!emit(8, 4));
     assert!(!emit(8, 65_536));
@@ -183,7 +187,7 @@ fn there_is_no_header_without_headroom() {
     assert!(!Header::emit(&mut full, &Fields { router_alert: true, ..FIELDS }, true));
     full.prepend(4).unwrap();
     assert!(!Header::emit(&mut full, &FIELDS, true));
-    assert!(!Header::emit_fragment(&mut full, &original, 1, 0, true, true));
+    assert!(!Header::emit_fragment(&mut full, (&original, &[]), (0, true), true));
 }
 
 #[test]
@@ -212,4 +216,49 @@ fn groups_have_the_addresses_of_rfc_1112() {
     assert_eq!(mac(224, 0, 0, 1), "01:00:5e:00:00:01");
     assert_eq!(mac(239, 255, 255, 250), "01:00:5e:7f:ff:fa");
     assert_eq!(mac(224, 128, 1, 2), "01:00:5e:00:01:02");
+}
+
+#[test]
+fn the_first_fault_among_options_is_pointed_at() {
+    let check = |options: &[u8]| {
+        let mut datagram = vec![0; HEADER_LEN];
+        datagram.extend_from_slice(options);
+        check_options(&datagram, datagram.len())
+    };
+    for good in [
+        &[][..],
+        &[0, 9, 9, 9],
+        &[1, 1, 1, 1],
+        &[0x94, 4, 0, 0],
+        // Record routes with room, and without.
+        &[7, 7, 4, 0, 0, 0, 0, 0],
+        &[7, 7, 8, 10, 0, 0, 1, 0],
+        &[68, 8, 5, 0, 0, 0, 0, 0],
+        &[68, 12, 5, 1, 0, 0, 0, 0, 0, 0, 0, 0],
+        &[68, 4, 5, 0xe0],
+        // What nobody knows.
+        &[30, 4, 255, 255],
+    ] {
+        assert_eq!(check(good), Ok(()), "{good:02x?}");
+    }
+    for (fault, bad) in [
+        (20, &[30, 0, 0, 0][..]),
+        (20, &[30, 1, 0, 0]),
+        (20, &[30, 5, 0, 0]),
+        (23, &[1, 1, 1, 7]),
+        (21, &[0x94, 3, 0, 0]),
+        (21, &[7, 2, 1, 1]),
+        (22, &[7, 7, 3, 0, 0, 0, 0, 0]),
+        (22, &[7, 7, 5, 0, 0, 0, 0, 0]),
+        (22, &[7, 7, 0, 0, 0, 0, 0, 0]),
+        (23, &[7, 3, 4, 7, 3, 4, 0, 0]),
+        (21, &[68, 3, 5, 0]),
+        (22, &[68, 8, 4, 0, 0, 0, 0, 0]),
+        (22, &[68, 8, 5, 1, 0, 0, 0, 0]),
+        (23, &[68, 4, 5, 0xf0]),
+        (22, &[131, 7, 3, 0, 0, 0, 0, 0]),
+        (23, &[131, 3, 4, 137, 3, 4, 0, 0]),
+    ] {
+        assert_eq!(check(bad), Err(fault), "{bad:02x?}");
+    }
 }
