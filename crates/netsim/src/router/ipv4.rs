@@ -175,14 +175,7 @@ pub(super) fn fragments(router: &Router, datagram: &[u8], mtu: usize) -> Vec<Vec
         let offset = header.fragment_offset() + offset;
         router.build(|packet| {
             packet.append(part.len()).map(|to| to.copy_from_slice(part)).is_some()
-                && Header::emit_fragment(
-                    packet,
-                    header,
-                    header.identification.get(),
-                    offset,
-                    more,
-                    true,
-                )
+                && Header::emit_fragment(packet, (header, &[]), (offset, more), true)
         })
     });
     made.collect()

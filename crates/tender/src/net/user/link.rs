@@ -130,23 +130,17 @@ impl Link {
         if dont_fragment {
             return self.ethernet(packet, to, ethernet::IPV4, true, out);
         }
-        let original = *ipv4::Header::parse(packet.bytes()).map_err(|_| Drop::DatagramTooLong)?;
+        let mut whole = *ipv4::Header::parse(packet.bytes()).map_err(|_| Drop::DatagramTooLong)?;
         packet.trim_front(ipv4::HEADER_LEN);
-        let identification = self.next_identification() as u16;
+        whole.identification.set(self.next_identification() as u16);
         self.fragments(
             packet.bytes(),
             ROOM - ipv4::HEADER_LEN,
             out,
             |this, mut part, offset, more, out| {
-                let whole = ipv4::Header::emit_fragment(
-                    &mut part,
-                    &original,
-                    identification,
-                    offset,
-                    more,
-                    true,
-                );
-                this.ethernet(&mut part, to, ethernet::IPV4, whole, out)
+                let parts = (offset, more);
+                let made = ipv4::Header::emit_fragment(&mut part, (&whole, &[]), parts, true);
+                this.ethernet(&mut part, to, ethernet::IPV4, made, out)
             },
         )
     }
