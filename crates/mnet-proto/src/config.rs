@@ -53,6 +53,9 @@ pub struct Config {
     pub receive_queue_bytes: usize,
     /// Most datagrams in all receive queues together, but for the first in each.
     pub receive_queues: usize,
+    /// Most bytes that reassembled datagrams take up in all receive queues together. The queue that
+    /// has most of them makes room for the others.
+    pub receive_queues_bytes: usize,
     /// Most ICMP errors in a socket's error queue.
     pub error_queue: usize,
     /// Most frames that wait for the device. More are not sent until it takes some.
@@ -153,6 +156,7 @@ impl Default for Config {
             receive_queue: 256,
             receive_queue_bytes: 512 * 1024,
             receive_queues: 512,
+            receive_queues_bytes: 2 << 20,
             error_queue: 16,
             transmit_queue: 128,
             icmp_errors_per_second: 100,

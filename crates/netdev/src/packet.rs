@@ -125,6 +125,12 @@ impl Pool {
         self.shared.free.borrow().len()
     }
 
+    /// How many bytes large packets may take up, all together.
+    #[must_use]
+    pub fn large_capacity(&self) -> usize {
+        self.shared.large.get()
+    }
+
     /// How many bytes more large packets may take up.
     #[must_use]
     pub fn large_available(&self) -> usize {
@@ -294,8 +300,9 @@ impl Packet {
     }
 
     /// Whether the buffer is the packet's own, and not one of its pool's.
+    #[must_use]
     #[inline]
-    fn is_large(&self) -> bool {
+    pub fn is_large(&self) -> bool {
         self.buffer.len() > self.pool.size
     }
 

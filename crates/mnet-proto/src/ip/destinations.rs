@@ -30,6 +30,8 @@ pub(crate) struct Destinations {
 
 struct Destination {
     route: Route,
+    // Its source was asked for, and is not what the host would choose.
+    by_request: bool,
     generation: u32,
     path_mtu: Option<PathMtu>,
     /// The neighbour to which a router said to send (RFC 4861 §8).
@@ -67,7 +69,7 @@ impl Destinations {
         let entry = self.entries.get(&destination)?;
         let fresh = entry.generation == generation
             && entry.path_mtu.is_none_or(|path| now < path.until)
-            && source.is_none_or(|source| source == entry.route.source);
+            && source.map_or(!entry.by_request, |source| source == entry.route.source);
         fresh.then_some(entry.route)
     }
 
@@ -76,11 +78,13 @@ impl Destinations {
         self.entries.peek(&destination)?.redirect
     }
 
-    /// Remembers the route to a destination, with the path's MTU in it, and returns it so.
-    pub(crate) fn set_route(&mut self, now: Instant, mut route: Route) -> Route {
+    /// Remembers the route to a destination, with the path's MTU in it, and returns it so. Its source
+    /// is what the host chooses, or was asked for: `by_request`.
+    pub(crate) fn set_route(&mut self, now: Instant, mut route: Route, by_request: bool) -> Route {
         let generation = self.generation;
         let entry = self.entries.get_or_insert_mut(route.destination, || Destination {
             route,
+            by_request,
             generation,
             path_mtu: None,
             redirect: None,
@@ -92,6 +96,7 @@ impl Destinations {
             route.mtu = route.mtu.min(path.mtu);
         }
         entry.route = route;
+        entry.by_request = by_request;
         entry.generation = generation;
         route
     }
@@ -183,7 +188,7 @@ mod tests {
     #[test]
     fn a_route_is_remembered_until_something_changes() {
         let mut known = destinations(4);
-        let route = known.set_route(START, route(9));
+        let route = known.set_route(START, route(9), false);
         assert_eq!(known.route(START, route.destination, None), Some(route));
         assert_eq!(known.route(START, route.destination, Some(route.source)), Some(route));
         assert_eq!(known.route(START, route.destination, Some(route.next_hop)), None);
@@ -192,31 +197,41 @@ mod tests {
     }
 
     #[test]
+    fn a_source_that_was_asked_for_is_not_taken_for_the_hosts_choice() {
+        let mut known = destinations(4);
+        let asked = known.set_route(START, route(9), true);
+        assert_eq!(known.route(START, asked.destination, Some(asked.source)), Some(asked));
+        assert_eq!(known.route(START, asked.destination, None), None);
+        known.set_route(START, route(9), false);
+        assert_eq!(known.route(START, asked.destination, None), Some(asked));
+    }
+
+    #[test]
     fn a_path_narrows_and_widens_again_after_ten_minutes() {
         let mut known = destinations(4);
-        let to = known.set_route(START, route(9)).destination;
+        let to = known.set_route(START, route(9), false).destination;
         assert!(!known.lower_mtu(START, to, 1_500));
         assert!(known.lower_mtu(START, to, 1_000));
         assert!(!known.lower_mtu(START, to, 1_001));
         // What else changes does not widen it.
         known.invalidate();
-        assert_eq!(known.set_route(START, route(9)).mtu, 1_000);
+        assert_eq!(known.set_route(START, route(9), false).mtu, 1_000);
         let later = START + PATH_MTU;
         assert_eq!(known.route(later, to, None), None);
-        assert_eq!(known.set_route(later, route(9)).mtu, 1_500);
+        assert_eq!(known.set_route(later, route(9), false).mtu, 1_500);
     }
 
     #[test]
     fn only_what_was_sent_of_late_is_known() {
         let mut known = destinations(4);
-        let to = known.set_route(START, route(9)).destination;
+        let to = known.set_route(START, route(9), false).destination;
         for port in 1..=20 {
             known.sent(to, (7, port));
         }
         assert!(known.was_sent(to, (7, 20)) && known.was_sent(to, (7, 13)));
         assert!(!known.was_sent(to, (7, 12)) && !known.was_sent(to, (8, 20)));
         assert!(!known.was_sent(route(8).destination, (7, 20)));
-        let quiet = known.set_route(START, route(7)).destination;
+        let quiet = known.set_route(START, route(7), false).destination;
         assert!(!known.was_sent(quiet, (0, 0)));
         assert!(!known.lower_mtu(START, route(8).destination, 1_000));
     }
@@ -224,9 +239,9 @@ mod tests {
     #[test]
     fn of_too_many_the_least_recently_used_is_forgotten() {
         let mut known = destinations(1_024);
-        let used = known.set_route(START, route(0)).destination;
+        let used = known.set_route(START, route(0), false).destination;
         for number in 1..10_000 {
-            known.set_route(START, route(number));
+            known.set_route(START, route(number), false);
             assert!(known.route(START, used, None).is_some());
         }
         assert_eq!(known.entries.len(), 1_024);
@@ -236,7 +251,7 @@ mod tests {
     #[test]
     fn a_redirect_holds_for_what_goes_by_who_sent_it() {
         let mut known = destinations(4);
-        let old = known.set_route(START, route(9));
+        let old = known.set_route(START, route(9), false);
         let [other, better] = [50, 60].map(|number| route(number).destination);
         assert!(!known.set_redirect(old.destination, other, better));
         assert!(known.set_redirect(old.destination, old.next_hop, better));

@@ -44,6 +44,12 @@ impl Ip {
         }
         match self.neighbors.lookup(now, route.next_hop) {
             Lookup::Found(mac) => self.transmit(packet, mac, route.mtu),
+            // However many wait for those who may not exist, an eighth of the room for large packets
+            // is left for others.
+            Lookup::Unresolved if packet.is_large() && self.is_short_of_large() => {
+                self.count(Drop::NeighborQueueFull);
+                Err(SendError::NoBuffer)
+            }
             Lookup::Unresolved => {
                 let waits = self.neighbors.wait(now, route.next_hop, packet, route.mtu);
                 self.perform(now);
@@ -54,6 +60,11 @@ impl Ip {
                 Err(SendError::DestinationUnreachable(Unreachable::Host))
             }
         }
+    }
+
+    fn is_short_of_large(&self) -> bool {
+        let pool = &self.link.pool;
+        pool.large_available() < pool.large_capacity() / 8
     }
 
     /// Writes the header in front of what is to be sent.

@@ -33,7 +33,7 @@ pub(super) fn route(
 ) -> Result<Route, SendError> {
     let route = find(ip, now, destination, source)?;
     let group = ip.cast(destination) != Cast::Unicast;
-    Ok(if group { route } else { ip.destinations.set_route(now, route) })
+    Ok(if group { route } else { ip.destinations.set_route(now, route, source.is_some()) })
 }
 
 /// Finds the way to a destination.

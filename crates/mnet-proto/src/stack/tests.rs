@@ -1,13 +1,18 @@
 //! The stack as its link sees it. Frames are made and read by `etherparse`, and `smoltcp` is the
 //! host on the other side: what is tested here is not believed twice.
 
+mod fragments;
+mod icmpv4;
+mod ipv4;
+mod link;
+mod path_mtu;
 mod peer;
 mod scene;
 
 use core::time::Duration;
 use std::net::Ipv4Addr;
 
-use etherparse::{IcmpEchoHeader, Icmpv4Type, TransportSlice, icmpv4};
+use etherparse::{IcmpEchoHeader, Icmpv4Type, TransportSlice};
 use netdev::Mac;
 use proptest::prelude::*;
 
@@ -182,7 +187,7 @@ fn a_closed_port_is_refused_with_what_was_sent_to_it() {
     let sent = scene.sent();
     let packet = etherparse::SlicedPacket::from_ethernet(&sent[0]).unwrap();
     let Some(TransportSlice::Icmpv4(message)) = packet.transport else { panic!("no ICMP") };
-    let port = icmpv4::DestUnreachableHeader::Port;
+    let port = etherparse::icmpv4::DestUnreachableHeader::Port;
     assert_eq!(message.icmp_type(), Icmpv4Type::DestinationUnreachable(port));
     let header = icmpv4_header(&sent[0]);
     assert_eq!((header.source, header.destination), (HOST.octets(), PEER.octets()));

@@ -79,6 +79,9 @@ pub struct Udp {
     // In all queues together.
     queued: usize,
     max_queued: usize,
+    // Bytes of large packets in all queues together.
+    large: usize,
+    max_large: usize,
     max_errors: usize,
 }
 
@@ -103,6 +106,8 @@ impl Udp {
             max_bytes: config.receive_queue_bytes,
             queued: 0,
             max_queued: config.receive_queues,
+            large: 0,
+            max_large: config.receive_queues_bytes,
             max_errors: config.error_queue,
         }
     }
@@ -136,6 +141,7 @@ impl Udp {
     pub fn close(&mut self, id: SocketId) {
         if let Some(socket) = self.sockets.try_remove(id.0.into()) {
             self.queued -= socket.len();
+            self.large -= socket.large();
             self.ports.set(socket.local.port, None);
             self.readable.retain(|&readable| readable != id);
         }
@@ -158,6 +164,7 @@ impl Udp {
     pub fn receive(&mut self, id: SocketId) -> Option<Datagram> {
         let datagram = self.sockets.get_mut(id.0.into())?.pop()?;
         self.queued -= 1;
+        self.large -= large(&datagram.packet);
         Some(datagram)
     }
 
@@ -244,11 +251,53 @@ impl Udp {
         }
         packet.trim_front(HEADER_LEN);
         packet.truncate(payload_len);
+        if packet.is_large() {
+            return self.queue_large(id, metadata, from, packet, stats);
+        }
         self.queued += 1;
         if socket.push(metadata, from, packet) {
             self.readable.push_back(id);
         }
         stats.udp_received += 1;
+        Ok(())
+    }
+
+    /// Queues a large packet. If those take up too much already, the queue that has most of them
+    /// loses its newest: so sockets that nobody reads leave room for those that are read.
+    #[cold]
+    fn queue_large(
+        &mut self,
+        id: SocketId,
+        metadata: &Metadata,
+        port: u16,
+        packet: Packet,
+        stats: &mut Stats,
+    ) -> Result<(), (Refused, Packet)> {
+        let size = large(&packet);
+        while self.large + size > self.max_large {
+            let with = |(key, socket): (usize, &Socket)| {
+                let newcomer = if key == usize::from(id.0) { size } else { 0 };
+                (socket.large() + newcomer, key)
+            };
+            let most = self.sockets.iter().map(with).max().map(|(_, key)| key);
+            let Some(socket) = most.and_then(|key| self.sockets.get_mut(key)) else { break };
+            socket.count_drop();
+            stats.dropped.count(Drop::UdpQueueFull);
+            if most == Some(id.0.into()) {
+                return Err((Refused::Dropped, packet));
+            }
+            let Some(dropped) = socket.drop_newest_large() else { break };
+            self.queued -= 1;
+            self.large -= dropped;
+        }
+        if let Some(socket) = self.sockets.get_mut(id.0.into()) {
+            self.queued += 1;
+            self.large += size;
+            if socket.push(metadata, port, packet) {
+                self.readable.push_back(id);
+            }
+            stats.udp_received += 1;
+        }
         Ok(())
     }
 
@@ -298,6 +347,12 @@ impl Udp {
         }
         network.send_udp(now, &route, (port, destination.port()), options, packet)
     }
+}
+
+/// What a packet takes up besides the pool's own buffers, in bytes.
+#[inline]
+fn large(packet: &Packet) -> usize {
+    if packet.is_large() { packet.capacity() } else { 0 }
 }
 
 /// Checks a datagram: its header, and the length of its payload. What IP carried behind the

@@ -16,6 +16,7 @@ pub(super) struct Socket {
     pub(super) errors: VecDeque<Report>,
     queue: VecDeque<Datagram>,
     bytes: usize,
+    large: usize,
     // Dropped since the newest datagram in the queue.
     dropped: u32,
 }
@@ -54,7 +55,7 @@ impl Socket {
     pub(super) fn new(local: Local) -> Self {
         let stats = SocketStats::default();
         let (queue, errors) = (VecDeque::new(), VecDeque::new());
-        Self { local, stats, broadcast: false, errors, queue, bytes: 0, dropped: 0 }
+        Self { local, stats, broadcast: false, errors, queue, bytes: 0, large: 0, dropped: 0 }
     }
 
     /// Whether it is bound to the address that a datagram was sent to, or to any. What is sent to
@@ -69,6 +70,20 @@ impl Socket {
     #[inline]
     pub(super) fn len(&self) -> usize {
         self.queue.len()
+    }
+
+    /// What large packets in its queue take up, in bytes.
+    pub(super) fn large(&self) -> usize {
+        self.large
+    }
+
+    /// Drops the newest datagram in a large packet, and returns how much that took up.
+    pub(super) fn drop_newest_large(&mut self) -> Option<usize> {
+        let at = self.queue.iter().rposition(|datagram| datagram.packet.is_large())?;
+        let datagram = self.queue.remove(at)?;
+        self.bytes -= datagram.packet.len();
+        self.large -= super::large(&datagram.packet);
+        Some(super::large(&datagram.packet))
     }
 
     /// Whether there is room for one more datagram. One finds room in an empty queue, however long
@@ -88,6 +103,7 @@ impl Socket {
     pub(super) fn push(&mut self, metadata: &Metadata, port: u16, packet: Packet) -> bool {
         let was_empty = self.queue.is_empty();
         self.bytes += packet.len();
+        self.large += super::large(&packet);
         self.stats.received += 1;
         self.queue.push_back(Datagram {
             packet,
@@ -105,6 +121,7 @@ impl Socket {
     pub(super) fn pop(&mut self) -> Option<Datagram> {
         let datagram = self.queue.pop_front()?;
         self.bytes -= datagram.packet.len();
+        self.large -= super::large(&datagram.packet);
         Some(datagram)
     }
 }
