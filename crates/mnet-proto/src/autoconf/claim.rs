@@ -6,7 +6,7 @@
 //!  PROBING ────────────────────────▶ ANNOUNCING ────────────────▶ HELD
 //!     │ ▲                                (IPv4 alone)
 //!     ▼ │ a minute later
-//!   REFUSED
+//!   REFUSED                            (in IPv6 for good)
 //! ```
 
 use core::time::Duration;
@@ -24,8 +24,6 @@ const DEFEND: Duration = Duration::from_secs(10);
 /// How long to wait before an address that somebody has is asked for again (RFC 5227 §1.1,
 /// RATE_LIMIT_INTERVAL).
 const RETRY: Duration = Duration::from_secs(60);
-/// RFC 4861 §10: RETRANS_TIMER, after which an address for which nobody spoke up is ours.
-const SILENCE_V6: Duration = Duration::from_secs(1);
 
 /// How far a host has come in making an address its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +82,7 @@ impl Claim {
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
             State::Probing { next, .. } | State::Announcing { next, .. } => Some(next),
-            State::Refused { until } => Some(until),
+            State::Refused { until } => Some(until).filter(|&until| until < Instant::FAR_FUTURE),
             State::Held => None,
         }
     }
@@ -125,27 +123,28 @@ impl Claim {
     }
 
     /// The next step for an IPv6 address, if it is time: it is asked for once (RFC 4862 §5.1,
-    /// DupAddrDetectTransmits).
-    pub(crate) fn step_v6(&mut self, now: Instant) -> Option<Step> {
+    /// DupAddrDetectTransmits), and ours if nobody has spoken up for it in the time of `silence`.
+    pub(crate) fn step_v6(&mut self, now: Instant, silence: Duration) -> Option<Step> {
         if self.poll_timeout()? > now {
             return None;
         }
         match &mut self.state {
             State::Probing { sent, next } if *sent == 0 => {
                 *sent = 1;
-                *next = now + SILENCE_V6;
+                *next = now + silence;
                 Some(Step::Probe)
             }
             State::Probing { .. } => {
                 self.state = State::Held;
                 Some(Step::Held)
             }
-            State::Refused { .. } => {
-                *self = Self::new(now, Duration::ZERO);
-                None
-            }
-            State::Announcing { .. } | State::Held => None,
+            State::Refused { .. } | State::Announcing { .. } | State::Held => None,
         }
+    }
+
+    /// Gives the address up for good: it is somebody else's (RFC 4862 §5.4.5).
+    pub(crate) fn give_up(&mut self) {
+        self.state = State::Refused { until: Instant::FAR_FUTURE };
     }
 
     /// Takes note of somebody else's using the address.
@@ -193,7 +192,11 @@ mod tests {
 
     #[test]
     fn an_ipv6_address_is_asked_for_once() {
-        assert_eq!(steps(Claim::step_v6), [(0, Step::Probe), (1, Step::Held)]);
+        let step = |claim: &mut Claim, now| claim.step_v6(now, Duration::from_secs(1));
+        assert_eq!(steps(step), [(0, Step::Probe), (1, Step::Held)]);
+        let mut claim = Claim::new(START, Duration::ZERO);
+        claim.give_up();
+        assert!(claim.is_refused() && claim.poll_timeout().is_none());
     }
 
     #[test]
@@ -211,8 +214,9 @@ mod tests {
     #[test]
     fn an_address_that_is_held_is_defended_once_in_ten_seconds() {
         let mut claim = Claim::new(START, Duration::ZERO);
-        claim.step_v6(START);
-        claim.step_v6(START + SILENCE_V6);
+        let silence = Duration::from_secs(1);
+        claim.step_v6(START, silence);
+        claim.step_v6(START + silence, silence);
         let now = START + Duration::from_secs(100);
         assert_eq!(claim.conflict(now), Conflict::Defend);
         assert_eq!(claim.conflict(now + Duration::from_secs(9)), Conflict::Repeated);

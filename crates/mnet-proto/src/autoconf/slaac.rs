@@ -16,7 +16,7 @@ use crate::ip::address::Own;
 use crate::ip::{Ip, Ipv6Cidr, Origin, earlier, ipv6, routes};
 use crate::neighbor::{Evidence, ndp as neighbors};
 use crate::stats::Drop;
-use crate::wire::ipv6::{ALL_ROUTERS, MIN_MTU};
+use crate::wire::ipv6::{ALL_ROUTERS, MIN_MTU, is_host_address};
 use crate::wire::ndp::{self, NdpOption, Prefix, RouterAdvert};
 
 /// What every link has.
@@ -112,9 +112,9 @@ pub(crate) fn handle_timeout(ip: &mut Ip, now: Instant) {
     // RFC 7559 §2: ever less often, by a tenth more or less.
     let slaac = &mut ip.v6.slaac;
     let interval = SOLICIT.saturating_mul(1 << slaac.solicits.min(10)).min(SOLICIT_SELDOM);
-    let spread = interval / 1_000 * (ip.random.next_u32() % 100);
+    let spread = interval / 1_000 * (ip.random.next_u32() % 200);
     slaac.solicits = slaac.solicits.saturating_add(1);
-    slaac.next_solicit = Some(now + interval + spread);
+    slaac.next_solicit = Some(now + (interval - interval / 10) + spread);
     let Some(source) = ip.v6.link_local() else { return };
     let Some(mut packet) = ip.link.pool.take() else {
         return ip.count(Drop::NoPacket);
@@ -156,8 +156,9 @@ pub(crate) fn advertised(ip: &mut Ip, now: Instant, router: Ipv6Addr, advert: &R
             NdpOption::Prefix(prefix) => take_prefix(ip, now, &prefix),
             NdpOption::Rdnss { lifetime, servers } => {
                 let servers = servers.iter().map(|&server| Ipv6Addr::from(server));
-                servers
-                    .for_each(|server| ip.v6.slaac.take_dns_server(server, until(now, lifetime)));
+                let servers = servers.filter(|&server| is_host_address(server));
+                let until = until(now, lifetime);
+                servers.for_each(|server| ip.v6.slaac.take_dns_server(now, server, until));
             }
             _ => {}
         }
@@ -166,8 +167,10 @@ pub(crate) fn advertised(ip: &mut Ip, now: Instant, router: Ipv6Addr, advert: &R
 }
 
 impl Slaac {
-    fn take_dns_server(&mut self, server: Ipv6Addr, until: Instant) {
-        if let Some(known) = self.dns_servers.iter_mut().find(|known| known.0 == server) {
+    fn take_dns_server(&mut self, now: Instant, server: Ipv6Addr, until: Instant) {
+        if until <= now {
+            self.dns_servers.retain(|known| known.0 != server);
+        } else if let Some(known) = self.dns_servers.iter_mut().find(|known| known.0 == server) {
             known.1 = until;
         } else if self.dns_servers.len() < DNS_SERVERS {
             self.dns_servers.push((server, until));
@@ -207,6 +210,7 @@ fn take_address(ip: &mut Ip, now: Instant, prefix: Ipv6Cidr, preferred: Instant,
     let known = own.find(|own| own.origin == Origin::Router && own.cidr.network() == prefix);
     if let Some(own) = known {
         own.preferred_until = preferred;
+        own.deprecated = false;
         let (left, offered) = (own.valid_until - now, valid - now);
         if offered > TWO_HOURS || offered > left {
             own.valid_until = valid;

@@ -38,6 +38,14 @@ pub enum IcmpError {
     TimeExceeded,
     /// Something is wrong with its headers.
     ParameterProblem,
+    /// Something that is not known here: all unknown errors are for who sent the datagram to hear
+    /// (RFC 4443 §2.4 (a)).
+    Unknown {
+        /// The ICMP message's type.
+        kind: u8,
+        /// Its code.
+        code: u8,
+    },
 }
 
 /// An ICMP error about a datagram that was sent.

@@ -32,7 +32,8 @@ pub(crate) fn receive(ip: &mut Ip, now: Instant, received: Received) -> Option<R
         ECHO_REQUEST if header.code == 0 && !source.is_unspecified() => {
             echo(ip, now, &metadata, header.rest, packet);
         }
-        DESTINATION_UNREACHABLE | PACKET_TOO_BIG | TIME_EXCEEDED | PARAMETER_PROBLEM => {
+        // All of them are sent to one host: the sender of what they are about.
+        0..INFORMATIONAL if metadata.cast == Cast::Unicast => {
             return failed(ip, now, &metadata, header, packet.bytes().get(HEADER_LEN..)?);
         }
         ROUTER_SOLICIT | ROUTER_ADVERT | NEIGHBOR_SOLICIT | NEIGHBOR_ADVERT | REDIRECT => {
@@ -116,7 +117,8 @@ fn failed(
         (DESTINATION_UNREACHABLE, _) => IcmpError::HostUnreachable,
         (TIME_EXCEEDED, _) => IcmpError::TimeExceeded,
         (PARAMETER_PROBLEM, NEXT_HEADER) => IcmpError::ProtocolUnreachable,
-        _ => IcmpError::ParameterProblem,
+        (PARAMETER_PROBLEM, _) => IcmpError::ParameterProblem,
+        (kind, code) => IcmpError::Unknown { kind, code },
     };
     Some(Report { reporter: metadata.source, error, ..report })
 }

@@ -60,6 +60,10 @@ pub(crate) struct Own<C> {
     pub(crate) valid_until: Instant,
     /// How often it was found to be somebody else's (RFC 7217 §5, DAD_Counter).
     pub(crate) conflicts: u8,
+    /// Whether the time in which it was preferred is known to be over.
+    pub(crate) deprecated: bool,
+    /// What the last question whether somebody has it can be told by (RFC 7527 §4.1).
+    pub(crate) nonce: [u8; 6],
 }
 
 impl<C: Copy + Into<IpCidr>> Own<C> {
@@ -72,6 +76,8 @@ impl<C: Copy + Into<IpCidr>> Own<C> {
             preferred_until: Instant::FAR_FUTURE,
             valid_until: Instant::FAR_FUTURE,
             conflicts: 0,
+            deprecated: false,
+            nonce: [0; 6],
         }
     }
 
@@ -88,7 +94,12 @@ impl<C: Copy + Into<IpCidr>> Own<C> {
 
     /// When something about it changes by itself.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let until = Some(self.valid_until).filter(|&until| until < Instant::FAR_FUTURE);
+        let until = if self.deprecated {
+            self.valid_until
+        } else {
+            self.valid_until.min(self.preferred_until)
+        };
+        let until = Some(until).filter(|&until| until < Instant::FAR_FUTURE);
         super::earlier(self.claim.poll_timeout(), until)
     }
 }

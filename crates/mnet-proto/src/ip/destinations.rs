@@ -73,6 +73,11 @@ impl Destinations {
         fresh.then_some(entry.route)
     }
 
+    /// Whether anything was sent to a destination of late.
+    pub(crate) fn is_known(&self, destination: IpAddr) -> bool {
+        self.entries.peek(&destination).is_some()
+    }
+
     /// The neighbour that a router has named for a destination.
     pub(crate) fn redirect(&self, destination: IpAddr) -> Option<IpAddr> {
         self.entries.peek(&destination)?.redirect

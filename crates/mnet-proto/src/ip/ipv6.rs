@@ -74,10 +74,12 @@ impl Ipv6 {
         self.addresses.iter().any(|own| own.cidr.address() == address && own.is_usable())
     }
 
-    /// Whether the host has this address, or is about to.
+    /// Whether the host has this address, or is about to. One that turned out to be another's is
+    /// that other's.
     #[inline]
     pub(crate) fn has(&self, address: Ipv6Addr) -> bool {
-        self.addresses.iter().any(|own| own.cidr.address() == address)
+        let mut own = self.addresses.iter();
+        own.any(|own| own.cidr.address() == address && !own.claim.is_refused())
     }
 
     /// The address for the link alone, if it may be used.
@@ -129,7 +131,8 @@ pub(crate) fn add_address(
     delay: Duration,
 ) -> Option<&mut Own<Ipv6Cidr>> {
     let address = cidr.address();
-    if ip.v6.has(address) || ip.v6.addresses.len() >= ip.v6.max_addresses {
+    let known = ip.v6.addresses.iter().any(|own| own.cidr.address() == address);
+    if known || ip.v6.addresses.len() >= ip.v6.max_addresses {
         return None;
     }
     if origin == Origin::Static && cidr.prefix_len() < 128 {
@@ -147,11 +150,7 @@ pub(crate) fn remove_address(ip: &mut Ip, now: Instant, address: Ipv6Addr) -> bo
     let mut own = ip.v6.addresses.iter();
     let Some(at) = own.position(|own| own.cidr.address() == address) else { return false };
     let own = ip.v6.addresses.remove(at);
-    let group = ipv6::solicited_node(address);
-    let needed = |other: &Own<Ipv6Cidr>| ipv6::solicited_node(other.cidr.address()) == group;
-    if !ip.v6.addresses.iter().any(needed) {
-        ip.multicast.leave(now, HOST, group.into());
-    }
+    leave_group(ip, now, address);
     if own.origin == Origin::Static {
         let network = own.cidr.network();
         let shared = |other: &Own<Ipv6Cidr>| {
@@ -169,6 +168,17 @@ pub(crate) fn remove_address(ip: &mut Ip, now: Instant, address: Ipv6Addr) -> bo
         ip.changed(AddressEvent::Removed(own.describe()));
     }
     true
+}
+
+/// Leaves the group of an address that is the host's no longer, unless another needs it.
+pub(crate) fn leave_group(ip: &mut Ip, now: Instant, address: Ipv6Addr) {
+    let group = ipv6::solicited_node(address);
+    let needs = |own: &Own<Ipv6Cidr>| {
+        !own.claim.is_refused() && ipv6::solicited_node(own.cidr.address()) == group
+    };
+    if !ip.v6.addresses.iter().any(needs) {
+        ip.multicast.leave(now, HOST, group.into());
+    }
 }
 
 /// Checks a datagram and takes its headers off. Returns what is in it, if it is for us and whole.
@@ -198,11 +208,12 @@ fn check(
     }
     let header = Header::parse(packet.bytes()).map_err(|_| Drop::Ipv6Malformed)?;
     let (source, destination) = (header.source(), header.destination());
-    // Who has no address yet speaks without one (RFC 4862 §5.4.2): ICMP looks at what it says.
-    let nobody = source.is_unspecified() && header.next_header != ipv4::UDP;
-    if !(is_unicast_v6(source) || nobody) || ip.v6.has(source) {
+    if !(is_unicast_v6(source) || source.is_unspecified()) || ip.v6.is_own(source) {
         return Err(Drop::Ipv6Source);
     }
+    // Who has no address yet speaks without one (RFC 4862 §5.4.2), and who has one that we are
+    // about to take says so from it (§5.4.4): ICMP looks at what they say, and nobody else.
+    let icmp_only = source.is_unspecified() || ip.v6.has(source);
     let cast = if ip.v6.is_own(destination) {
         Cast::Unicast
     } else if destination.is_multicast()
@@ -231,7 +242,11 @@ fn check(
     // What is behind the datagram is the frame's padding.
     packet.truncate(total_len);
     let walk = Walk { metadata, packet, next, next_at: NEXT_HEADER_AT, at: HEADER_LEN };
-    walk.run(ip, now)
+    let received = walk.run(ip, now)?;
+    match received {
+        Some(received) if icmp_only && received.protocol != ipv6::ICMP => Err(Drop::Ipv6Source),
+        received => Ok(received),
+    }
 }
 
 /// The way through a datagram's headers.
@@ -324,9 +339,14 @@ impl Walk {
 
     /// Looks at the next header.
     fn look(&mut self) -> Result<Step, Fault> {
+        // Nothing is behind headers as long as this, and what they are counted in would not do.
+        if self.at > u16::MAX.into() {
+            return Err(Drop::Ipv6Malformed.into());
+        }
+        let first = self.next_at == NEXT_HEADER_AT && !self.metadata.fragmented;
         match self.next {
             ipv4::UDP | ipv6::ICMP => Ok(Step::Arrive),
-            HOP_BY_HOP if self.at == HEADER_LEN => self.options(),
+            HOP_BY_HOP if first => self.options(),
             DESTINATION_OPTIONS => self.options(),
             ROUTING => {
                 let routing = Routing::parse(self.behind()).ok_or(Drop::Ipv6Malformed)?;
@@ -341,6 +361,11 @@ impl Walk {
             }
             FRAGMENT => {
                 let &fragment = Fragment::parse(self.behind()).ok_or(Drop::Ipv6Malformed)?;
+                // A part of a part: nobody who sends has a reason to.
+                if self.metadata.fragmented {
+                    let (reason, pointer) = (Drop::FragmentMalformed, self.at);
+                    return Err(Fault::Problem { reason, code: FIELD, pointer });
+                }
                 self.metadata.fragmented = true;
                 // One that is all there is has nothing to wait for (RFC 6946 §4).
                 if fragment.offset() == 0 && !fragment.more() {
@@ -374,7 +399,9 @@ impl Walk {
                 Action::Skip => continue,
                 Action::Discard => false,
                 Action::ParameterProblem => true,
-                Action::ParameterProblemUnlessMulticast => self.metadata.cast == Cast::Unicast,
+                Action::ParameterProblemUnlessMulticast => {
+                    self.metadata.cast == Cast::Unicast && !self.metadata.link_group
+                }
             };
             if !told {
                 return Err(reason.into());
@@ -394,7 +421,9 @@ impl Walk {
             let pointer = PAYLOAD_LENGTH_AT;
             return Err(Fault::Problem { reason: Drop::FragmentMalformed, code: FIELD, pointer });
         }
-        if offset + payload.len() > usize::from(u16::MAX) {
+        // The headers in front of it are in the whole, too, and count there.
+        let before = self.at - HEADER_LEN;
+        if before + offset + payload.len() > usize::from(u16::MAX) {
             let pointer = self.at + FRAGMENT_OFFSET_AT;
             return Err(Fault::Problem { reason: Drop::FragmentTooLong, code: FIELD, pointer });
         }
@@ -452,7 +481,8 @@ fn has_all_headers(next: u8, payload: &[u8]) -> bool {
     match upper_layer(next, payload) {
         Some((ipv4::UDP, datagram)) => datagram.len() >= udp::HEADER_LEN,
         Some((ipv6::ICMP, message)) => message.len() >= icmpv6::HEADER_LEN,
-        Some(_) => true,
+        Some((NO_NEXT_HEADER, _)) => true,
+        Some((_, payload)) => !payload.is_empty(),
         None => false,
     }
 }

@@ -107,8 +107,8 @@ impl Routes {
     }
 
     /// The best route to `destination`: of the longest prefix, then one that was configured, then
-    /// one whose router may be reached, then one that is preferred, then one whose router has
-    /// failed least often, so that all get their turn (RFC 4861 §6.3.6, RFC 4191 §3.2).
+    /// one whose router may be reached, and of those one that is preferred; of the others one whose
+    /// router has failed least often, so that all get their turn (RFC 4861 §6.3.6, RFC 4191 §3.2).
     pub(crate) fn lookup(
         &self,
         destination: IpAddr,
@@ -118,7 +118,8 @@ impl Routes {
         let longest = ways().map(|entry| entry.prefix.prefix_len()).max()?;
         let rank = |entry: &&Entry| {
             let reachable = entry.gateway.is_none_or(&is_reachable);
-            (entry.source, reachable, entry.preference, Reverse(entry.failures))
+            let failures = if reachable { 0 } else { entry.failures };
+            (entry.source, reachable, Reverse(failures), entry.preference)
         };
         let longest = ways().filter(|entry| entry.prefix.prefix_len() == longest);
         // Of equal ones the first.
@@ -209,6 +210,20 @@ mod tests {
         }
         assert_eq!(seen, ["fe80::1", "fe80::2", "fe80::1", "fe80::2"]);
         assert!(!routes.failed("fe80::9".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_preferred_router_that_does_not_answer_makes_way_for_one_that_nobody_has_tried() {
+        let mut routes =
+            routes(&[("::/0", "fe80::1", Source::Router), ("::/0", "fe80::2", Source::Router)]);
+        let mut high = entry("::/0", "fe80::1", Source::Router);
+        high.preference = Preference::High;
+        assert!(routes.set(high));
+        assert_eq!(way(&routes, "2001:db8::1", &[]).as_deref(), Some("fe80::1"));
+        assert!(routes.failed("fe80::1".parse().unwrap()));
+        assert_eq!(way(&routes, "2001:db8::1", &[]).as_deref(), Some("fe80::2"));
+        let both = ["fe80::1", "fe80::2"];
+        assert_eq!(way(&routes, "2001:db8::1", &both).as_deref(), Some("fe80::1"));
     }
 
     #[test]

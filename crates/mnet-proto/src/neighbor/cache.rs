@@ -11,7 +11,8 @@
 //! ```
 
 use alloc::collections::VecDeque;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
+use core::ops::RangeInclusive;
 use core::time::Duration;
 
 use hashbrown::HashMap;
@@ -20,6 +21,7 @@ use netdev::{Instant, Mac, Packet};
 use crate::config::Config;
 use crate::keyed::Keyed;
 use crate::stats::Drop;
+use crate::wire::ipv6;
 
 /// Time between two requests (RFC 4861 §10, RetransTimer; RFC 1122 §2.3.2.1 asks for no more).
 const RETRANSMIT: Duration = Duration::from_secs(1);
@@ -31,6 +33,10 @@ const REACHABLE: Duration = Duration::from_secs(30);
 const DELAY: Duration = Duration::from_secs(5);
 /// How long senders are told that a neighbour did not answer, before it is asked again.
 const FAILED: Duration = Duration::from_secs(1);
+/// What a router may say of [`RETRANSMIT`] and [`REACHABLE`]: no message a moment, and no day without
+/// one (RFC 4861 §6.2.1 allows an hour).
+const ROUTERS_SAY: RangeInclusive<Duration> =
+    Duration::from_millis(10)..=Duration::from_secs(3_600);
 /// A neighbour that was used within this time is in use: nothing puts it out of the cache.
 const IN_USE: Duration = Duration::from_secs(30);
 
@@ -98,6 +104,15 @@ pub(crate) enum Evidence {
     Overheard,
 }
 
+/// What became of a neighbour advertisement about someone who is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// It counts less than what is known, or says too little.
+    PassedOver,
+    /// It says how things are.
+    Believed,
+}
+
 /// What is to be done for the cache.
 #[derive(Debug)]
 pub(crate) enum Action {
@@ -137,12 +152,24 @@ impl Cache {
     /// wait between two solicitations. Zero says nothing.
     pub(crate) fn set_times(&mut self, reachable: Duration, retransmit: Duration) {
         let times = &mut self.times[1];
+        let (&least, &most) = (ROUTERS_SAY.start(), ROUTERS_SAY.end());
         if !reachable.is_zero() {
-            times.reachable = reachable;
+            times.reachable = reachable.clamp(least, most);
         }
         if !retransmit.is_zero() {
-            times.retransmit = retransmit;
+            times.retransmit = retransmit.clamp(least, most);
         }
+    }
+
+    /// How long to wait for an answer to a solicitation (RFC 4861 §6.3.2, RetransTimer).
+    pub(crate) fn retransmit_v6(&self) -> Duration {
+        self.times[1].retransmit
+    }
+
+    /// From where the first packet comes that waits for an IPv6 neighbour.
+    pub(crate) fn waiting_source(&self, address: IpAddr) -> Option<Ipv6Addr> {
+        let (packet, _) = self.entries.get(&address)?.waiting.front()?;
+        ipv6::Header::parse(packet.bytes()).ok().map(ipv6::Header::source)
     }
 
     /// Whether an address is known and may well be right: in any state but INCOMPLETE (RFC 4861
@@ -229,11 +256,11 @@ impl Cache {
             entry.state = State::Stale;
         }
         entry.mac = mac;
-        self.send_waiting(address);
+        self.send_waiting(now, address);
     }
 
     /// Takes a neighbour advertisement (RFC 4861 §7.2.5). `mac` is the target's address, if it
-    /// says. `false` if nobody wants to know.
+    /// says. `None` if nobody wants to know.
     pub(crate) fn advertised(
         &mut self,
         now: Instant,
@@ -241,11 +268,14 @@ impl Cache {
         mac: Option<Mac>,
         solicited: bool,
         overrides: bool,
-    ) -> bool {
+    ) -> Option<Heard> {
         let until = now + self.reachable_time(address);
-        let Some(entry) = self.entries.get_mut(&address) else { return false };
+        let entry = self.entries.get_mut(&address)?;
+        if matches!(entry.state, State::Failed { .. }) {
+            return None;
+        }
         if entry.is_unknown() {
-            let Some(mac) = mac else { return true };
+            let Some(mac) = mac else { return Some(Heard::PassedOver) };
             entry.mac = mac;
             entry.state = if solicited { State::Reachable { until } } else { State::Stale };
         } else {
@@ -255,7 +285,7 @@ impl Cache {
                     if matches!(entry.state, State::Reachable { .. }) {
                         entry.state = State::Stale;
                     }
-                    return true;
+                    return Some(Heard::PassedOver);
                 }
                 Some(mac) => entry.mac = mac,
                 None => {}
@@ -266,18 +296,21 @@ impl Cache {
                 entry.state = State::Stale;
             }
         }
-        self.send_waiting(address);
-        true
+        self.send_waiting(now, address);
+        Some(Heard::Believed)
     }
 
     /// Lets go what has waited for a neighbour whose address is known now.
-    fn send_waiting(&mut self, address: IpAddr) {
+    fn send_waiting(&mut self, now: Instant, address: IpAddr) {
         let Some(entry) = self.entries.get_mut(&address) else { return };
+        if !entry.waiting.is_empty() && entry.state == State::Stale {
+            entry.state = State::Delay { until: now + DELAY };
+        }
         self.queued -= entry.waiting.len();
         let mac = entry.mac;
         let send = |(packet, mtu)| Action::Send(packet, mac, mtu);
         self.actions.extend(entry.waiting.drain(..).map(send));
-        if let State::Reachable { until } = entry.state {
+        if let State::Reachable { until } | State::Delay { until } = entry.state {
             self.wait_until(until);
         }
     }

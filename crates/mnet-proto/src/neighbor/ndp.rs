@@ -6,9 +6,12 @@ use core::net::{IpAddr, Ipv6Addr};
 use netdev::{Instant, Mac, Packet};
 use rand_core::Rng;
 
-use super::Evidence;
-use crate::autoconf::{Conflict, Step, slaac};
-use crate::ip::{AddressEvent, Cast, Ip, Metadata, Origin, Route, SendOptions, ipv6, routes};
+use super::{Evidence, Heard};
+use crate::autoconf::{Step, slaac};
+use crate::ip::address::Own;
+use crate::ip::{
+    AddressEvent, Cast, Ip, Ipv6Cidr, Metadata, Network, Origin, Route, SendOptions, ipv6, routes,
+};
 use crate::stats::Drop;
 use crate::wire::ipv6::{ALL_NODES, HEADER_LEN, ICMP, solicited_node};
 use crate::wire::ndp::{self, AdvertFlags, Message};
@@ -31,7 +34,8 @@ pub(crate) fn receive(
     let taken = match message {
         Some(Message::NeighborSolicit { target, options }) => {
             let mac = options.source_link();
-            let solicit = Solicit { source, destination, target, mac };
+            let nonce = options.nonce().and_then(|nonce| nonce.try_into().ok());
+            let solicit = Solicit { source, destination, target, mac, nonce };
             return solicit.receive(ip, now, packet);
         }
         Some(Message::NeighborAdvert { router, solicited, overrides, target, options }) => {
@@ -65,12 +69,13 @@ struct Solicit {
     destination: Ipv6Addr,
     target: Ipv6Addr,
     mac: Option<Mac>,
+    nonce: Option<[u8; 6]>,
 }
 
 impl Solicit {
     /// Answers in the packet that it came in, if it is for us (RFC 4861 §7.2.3, §7.2.4).
     fn receive(&self, ip: &mut Ip, now: Instant, mut packet: Packet) {
-        let &Self { source, destination, target, mac } = self;
+        let &Self { source, destination, target, mac, nonce } = self;
         let nobody = source.is_unspecified();
         // RFC 4861 §7.1.1: who has no address yet asks all that might have it, and has none to tell.
         let malformed = nobody && (destination != solicited_node(target) || mac.is_some());
@@ -79,7 +84,8 @@ impl Solicit {
         }
         if !ip.v6.is_own(target) {
             // RFC 4862 §5.4.3: another that is about to take the address counts as one that has it.
-            if nobody && ip.v6.has(target) {
+            let asked = |own: &Own<Ipv6Cidr>| own.cidr.address() == target && own.asked_with(nonce);
+            if nobody && ip.v6.has(target) && !ip.v6.addresses.iter().any(asked) {
                 return conflict(ip, now, target);
             }
             return ip.count(Drop::NdpForeign);
@@ -107,8 +113,10 @@ fn advertised(ip: &mut Ip, now: Instant, flags: AdvertFlags, target: Ipv6Addr, m
     let address = IpAddr::V6(target);
     let mac = mac.filter(|mac| mac.is_unicast());
     let AdvertFlags { router, solicited, overrides } = flags;
-    if !ip.neighbors.advertised(now, address, mac, solicited, overrides) {
-        return ip.count(Drop::NdpForeign);
+    match ip.neighbors.advertised(now, address, mac, solicited, overrides) {
+        None => return ip.count(Drop::NdpForeign),
+        Some(Heard::PassedOver) => return,
+        Some(Heard::Believed) => {}
     }
     let is_router = |route: &routes::Entry| {
         route.gateway == Some(address) && route.source == routes::Source::Router
@@ -128,7 +136,12 @@ fn redirected(
     mac: Option<Mac>,
 ) {
     let (destination, next_hop) = (IpAddr::V6(destination), IpAddr::V6(target));
-    if ip.v6.has(target) || !ip.destinations.set_redirect(destination, router.into(), next_hop) {
+    if ip.v6.has(target) || !ip.destinations.is_known(destination) {
+        return ip.count(Drop::IcmpUnexpected);
+    }
+    // By whom it goes now, whatever has changed since something was sent there.
+    let _ = ip.route(now, destination, None);
+    if !ip.destinations.set_redirect(destination, router.into(), next_hop) {
         return ip.count(Drop::IcmpUnexpected);
     }
     ip.stats.redirects += 1;
@@ -143,13 +156,16 @@ fn conflict(ip: &mut Ip, now: Instant, address: Ipv6Addr) {
     let mut own = ip.v6.addresses.iter_mut();
     let Some(own) = own.find(|own| own.cidr.address() == address) else { return };
     // RFC 4862 leaves it open what to do about an address that is in use: it stays.
-    if own.claim.is_tentative() && own.claim.conflict(now) == Conflict::Lost {
-        own.conflicts = own.conflicts.saturating_add(1);
-        let own = *own;
-        ip.changed(AddressEvent::Conflict(own.describe()));
-        if matches!(own.origin, Origin::LinkLocal | Origin::Router) {
-            slaac::try_another(ip, now, &own);
-        }
+    if !own.claim.is_tentative() {
+        return;
+    }
+    own.claim.give_up();
+    own.conflicts = own.conflicts.saturating_add(1);
+    let own = *own;
+    ip.changed(AddressEvent::Conflict(own.describe()));
+    ipv6::leave_group(ip, now, address);
+    if matches!(own.origin, Origin::LinkLocal | Origin::Router) {
+        slaac::try_another(ip, now, &own);
     }
 }
 
@@ -162,12 +178,22 @@ pub(crate) fn handle_timeout(ip: &mut Ip, now: Instant) {
     while let Some(address) = over(ip) {
         ipv6::remove_address(ip, now, address);
     }
+    let silence = ip.neighbors.retransmit_v6();
+    let mut deprecated = false;
     for at in 0..ip.v6.addresses.len() {
         let own = &mut ip.v6.addresses[at];
-        let step = own.claim.step_v6(now);
+        if !own.deprecated && own.preferred_until <= now {
+            own.deprecated = true;
+            deprecated = true;
+        }
+        let step = own.claim.step_v6(now, silence);
+        if step == Some(Step::Probe) {
+            // RFC 7527 §4.1: so that a message that comes back is known to be no other's.
+            ip.random.fill_bytes(&mut own.nonce);
+        }
         let own = *own;
         match step {
-            Some(Step::Probe) => probe(ip, now, own.cidr.address()),
+            Some(Step::Probe) => probe(ip, now, own.cidr.address(), own.nonce),
             Some(Step::Held) => {
                 ip.changed(AddressEvent::Added(own.describe()));
                 if own.origin == Origin::LinkLocal {
@@ -178,14 +204,22 @@ pub(crate) fn handle_timeout(ip: &mut Ip, now: Instant) {
             Some(Step::Announce) | None => {}
         }
     }
+    if deprecated {
+        // Others are chosen from now on.
+        ip.destinations.invalidate();
+    }
+}
+
+impl Own<Ipv6Cidr> {
+    /// Whether a question who has the address is our own, which has come back.
+    fn asked_with(&self, nonce: Option<[u8; 6]>) -> bool {
+        nonce == Some(self.nonce) && self.nonce != [0; 6]
+    }
 }
 
 /// Asks everybody who might have an address whether they do.
-fn probe(ip: &mut Ip, now: Instant, address: Ipv6Addr) {
+fn probe(ip: &mut Ip, now: Instant, address: Ipv6Addr, nonce: [u8; 6]) {
     let (nobody, group) = (Ipv6Addr::UNSPECIFIED, solicited_node(address));
-    // RFC 7527 §4.1: so that a message that comes back is known to be no other's.
-    let mut nonce = [0; 6];
-    ip.random.fill_bytes(&mut nonce);
     let Some(mut packet) = ip.link.pool.take() else {
         return ip.count(Drop::NoPacket);
     };
@@ -197,7 +231,9 @@ fn probe(ip: &mut Ip, now: Instant, address: Ipv6Addr) {
 
 /// Asks for `address`: everybody who might have it, or only who had it before (RFC 4861 §7.2.2).
 pub(crate) fn solicit(ip: &mut Ip, now: Instant, address: Ipv6Addr, mac: Option<Mac>) {
-    let Some(source) = ipv6::source(ip, now, address) else { return };
+    // RFC 4861 §7.2.2: from where what waits for the answer comes, so that it knows that sender.
+    let waits = ip.neighbors.waiting_source(address.into()).filter(|&source| ip.v6.is_own(source));
+    let Some(source) = waits.or_else(|| ipv6::source(ip, now, address)) else { return };
     let to = if mac.is_some() { address } else { solicited_node(address) };
     let Some(mut packet) = ip.link.pool.take() else {
         return ip.count(Drop::NoPacket);

@@ -4,10 +4,14 @@
 mod fragments;
 mod icmpv4;
 mod ipv4;
+mod ipv6;
 mod link;
+mod ndp;
 mod path_mtu;
 mod peer;
 mod scene;
+mod scene6;
+mod slaac;
 
 use core::time::Duration;
 use std::net::Ipv4Addr;

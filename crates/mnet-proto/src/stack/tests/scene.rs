@@ -84,6 +84,11 @@ impl Scene {
         scene
     }
 
+    /// Puts a new stack in the place of the old one, at its very start.
+    pub(super) fn restart(&mut self, config: &Config) {
+        self.stack = Stack::new(config, &Card, self.pool.clone(), self.now, [9; 32]).unwrap();
+    }
+
     /// Lets time pass from timer to timer.
     pub(super) fn drive(&mut self, time: Duration) {
         let end = self.now + time;

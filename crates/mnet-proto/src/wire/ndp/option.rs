@@ -64,6 +64,15 @@ impl<'a> Options<'a> {
         })
     }
 
+    /// The number by which the sender knows its own message (RFC 7527 §4).
+    #[must_use]
+    pub fn nonce(self) -> Option<&'a [u8]> {
+        self.iter().find_map(|option| match option {
+            NdpOption::Nonce(nonce) => Some(nonce),
+            _ => None,
+        })
+    }
+
     /// The link's MTU in bytes, as the router says it: any number.
     #[must_use]
     pub fn mtu(self) -> Option<u32> {
