@@ -47,7 +47,13 @@ pub(super) fn find(
         return Err(SendError::SourceNotLocal);
     }
     let group = ip.cast(destination) != Cast::Unicast;
-    let next_hop = if group { Some(destination) } else { next_hop(ip, destination) };
+    // A group on one interface alone is on no link (RFC 4291 §2.7).
+    let leaves = |group: IpAddr| !matches!(group, IpAddr::V6(group) if ipv6::scope(group) < 2);
+    let next_hop = if group {
+        Some(destination).filter(|&group| leaves(group))
+    } else {
+        next_hop(ip, destination)
+    };
     let next_hop = next_hop.ok_or(SendError::RouteNotFound)?;
     let (own, mtu, header_len) = match (destination, next_hop) {
         (IpAddr::V4(to), IpAddr::V4(next_hop)) => {

@@ -3,6 +3,7 @@
 
 mod fragments;
 mod icmpv4;
+mod icmpv6;
 mod ipv4;
 mod ipv6;
 mod link;

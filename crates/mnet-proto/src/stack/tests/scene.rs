@@ -128,7 +128,7 @@ impl Scene {
         to: SocketAddr,
         payload: &[u8],
     ) -> Result<(), SendError> {
-        let mut packet = self.pool.take().unwrap();
+        let mut packet = self.pool.take_sized(payload.len()).unwrap();
         packet.append(payload.len()).unwrap().copy_from_slice(payload);
         self.send(from_port.into(), to, packet)
     }
