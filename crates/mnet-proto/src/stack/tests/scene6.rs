@@ -308,10 +308,6 @@ impl Scene {
         self.send_bytes(5_353, (to, 9).into(), payload)
     }
 
-    pub(super) fn dropped(&self) -> Vec<(Drop, u64)> {
-        self.stack.stats().dropped.iter().collect()
-    }
-
     /// A router that advertises itself for half an hour, and what is in `options`.
     pub(super) fn advertise(&mut self, options: &[u8]) {
         self.receive(&router_advert(1_800, options).frame());

@@ -38,7 +38,7 @@ fn fragments_v4(destination: Ipv4Addr, protocol: u8, upper: &[u8]) -> Vec<Vec<u8
         protocol,
         hop_limit: 64,
         traffic_class: 0,
-        identification: 0,
+        identification: 99,
         dont_fragment: false,
         router_alert: false,
     };
@@ -47,7 +47,7 @@ fn fragments_v4(destination: Ipv4Addr, protocol: u8, upper: &[u8]) -> Vec<Vec<u8
     let original = *ipv4::Header::parse(original.bytes()).unwrap();
     let cut = |(offset, len, more)| {
         let mut part = packet(&upper[offset..offset + len]);
-        assert!(ipv4::Header::emit_fragment(&mut part, &original, 99, offset, more, true));
+        assert!(ipv4::Header::emit_fragment(&mut part, (&original, &[]), (offset, more), true));
         assert!(ethernet::Header::emit(&mut part, MAC, GUEST_MAC, ethernet::IPV4));
         part.bytes().to_vec()
     };
