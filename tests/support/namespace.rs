@@ -62,8 +62,13 @@ impl Namespace {
     pub fn connect(&self, (to, name): (&Self, &str), back: &str, mtu: u16) {
         let peer = &to.name;
         self.ip(&format!("link add {name} mtu {mtu} type veth peer {back} mtu {mtu} netns {peer}"));
-        self.ip(&format!("link set {name} up"));
-        to.ip(&format!("link set {back} up"));
+        for (namespace, interface, host) in [(self, name, 1), (to, back, 2)] {
+            namespace.ip(&format!("link set {interface} up"));
+            // Routers ask for neighbours from a link-local address, where there is IPv6.
+            if mtu >= 1_280 {
+                namespace.ip(&format!("addr add fe80::{host}/64 dev {interface}"));
+            }
+        }
     }
 
     /// Makes it a router of both families.
