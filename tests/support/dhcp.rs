@@ -24,6 +24,13 @@ pub struct DhcpRequest {
     pub wants: Option<Ipv4Addr>,
 }
 
+impl DhcpRequest {
+    /// Makes it another transaction's.
+    pub fn change_transaction(&mut self) {
+        self.header[4] ^= 0xff;
+    }
+}
+
 /// Message types (RFC 2132 §9.6).
 impl DhcpServer {
     /// DHCPDISCOVER.
