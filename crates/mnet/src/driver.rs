@@ -8,7 +8,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 
 use mkernel::{Sleep, now_coarse, sleep_until};
-use mnet_proto::Event;
+use mnet_proto::{AddressEvent, Event};
 use netdev::{Device, Gone, Instant, Packet};
 
 use crate::shared::{Shared, State};
@@ -66,7 +66,9 @@ impl<D: Device> Driver<D> {
             match event {
                 Event::Readable(socket) => state.readers(socket).wake_all(),
                 Event::Address(event) => {
-                    log::info!(target: "mnet", "{}: {event}", self.name);
+                    let bad = matches!(event, AddressEvent::Conflict(_));
+                    let level = if bad { log::Level::Warn } else { log::Level::Info };
+                    log::log!(target: "mnet", level, "{}: {event}", self.name);
                     state.ready.wake_all();
                 }
                 _ => {}
