@@ -59,6 +59,11 @@ impl Ipv4 {
     /// Whether the host has this address and uses it.
     #[inline]
     pub(crate) fn is_own(&self, address: Ipv4Addr) -> bool {
+        self.addresses.iter().any(|own| own.cidr.address() == address && is_used(own))
+    }
+
+    /// Whether the host has this address, or has asked if it can.
+    pub(crate) fn is_claimed(&self, address: Ipv4Addr) -> bool {
         self.addresses.iter().any(|own| own.cidr.address() == address && !own.claim.is_refused())
     }
 
@@ -79,6 +84,12 @@ impl Ipv4 {
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.addresses.iter().map(Own::poll_timeout).fold(None, earlier)
     }
+}
+
+/// Whether the host uses an address: at once while it asks if others have it, but not if they have
+/// had it before, nor as long as they do.
+pub(crate) fn is_used(own: &Own<Ipv4Cidr>) -> bool {
+    !own.claim.is_refused() && (own.conflicts == 0 || !own.claim.is_tentative())
 }
 
 /// Takes the configured addresses, and joins the group of all systems, by which routers ask for
@@ -127,7 +138,7 @@ pub(crate) fn remove_address(ip: &mut Ip, address: Ipv4Addr) -> bool {
     if !shared {
         ip.routes.remove(|route| route.prefix == network.into() && route.gateway.is_none());
     }
-    if !own.claim.is_refused() {
+    if is_used(&own) {
         ip.changed(AddressEvent::Removed(own.describe()));
     }
     true

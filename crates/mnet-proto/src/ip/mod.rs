@@ -221,7 +221,7 @@ impl Ip {
 
     /// All of the host's addresses, those of IPv4 first.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = Address> + '_ {
-        let v4 = self.v4.addresses.iter().filter(|own| !own.claim.is_refused());
+        let v4 = self.v4.addresses.iter().filter(|own| ipv4::is_used(own));
         let v6 = self.v6.addresses.iter().filter(|own| !own.claim.is_refused());
         v4.map(address::Own::describe).chain(v6.map(address::Own::describe))
     }

@@ -44,9 +44,7 @@ impl Ip {
         }
         match self.neighbors.lookup(now, route.next_hop) {
             Lookup::Found(mac) => self.transmit(packet, mac, route.mtu),
-            // However many wait for those who may not exist, an eighth of the room for large packets
-            // is left for others.
-            Lookup::Unresolved if packet.is_large() && self.is_short_of_large() => {
+            Lookup::Unresolved if !self.may_wait(protocol, &packet) => {
                 self.count(Drop::NeighborQueueFull);
                 Err(SendError::NoBuffer)
             }
@@ -62,9 +60,13 @@ impl Ip {
         }
     }
 
-    fn is_short_of_large(&self) -> bool {
+    /// Whether a packet may wait for a neighbour, who may not exist: of the pool a quarter may, half
+    /// of that for what the host answers, and an eighth of the room for large packets stays free.
+    fn may_wait(&self, protocol: u8, packet: &Packet) -> bool {
         let pool = &self.link.pool;
-        pool.large_available() < pool.large_capacity() / 8
+        let share = if protocol == ipv4::UDP { 4 } else { 8 };
+        let large = !packet.is_large() || pool.large_available() >= pool.large_capacity() / 8;
+        large && self.neighbors.waiting() < (pool.capacity() / share).max(1)
     }
 
     /// Writes the header in front of what is to be sent.

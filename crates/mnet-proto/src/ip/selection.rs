@@ -94,7 +94,7 @@ pub(super) fn source_v4(ip: &Ip, destination: Ipv4Addr, next_hop: Ipv4Addr) -> O
         let near = |address| own.cidr.contains(address).then_some(own.cidr.prefix_len());
         (near(destination), near(next_hop))
     };
-    best(ip.v4.addresses.iter().filter(|own| !own.claim.is_refused()), rank)
+    best(ip.v4.addresses.iter().filter(|own| super::ipv4::is_used(own)), rank)
         .map(|own| own.cidr.address())
         .filter(|&own| is_unicast(own))
 }

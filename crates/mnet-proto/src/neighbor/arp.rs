@@ -20,7 +20,7 @@ pub(crate) fn receive(ip: &mut Ip, now: Instant, mut packet: Packet) {
     };
     let (mac, sender) = arp.sender();
     let target = arp.target().1;
-    let own = ip.v4.is_own(sender);
+    let own = ip.v4.is_claimed(sender);
     let sane = own || sender.is_unspecified() || ip.v4.is_other_host(sender);
     let known = matches!(arp.opcode(), REQUEST | REPLY);
     // What comes back of what the host itself has sent is no conflict (RFC 5227 §2.1.1, §2.4).
@@ -68,8 +68,12 @@ fn conflict(ip: &mut Ip, now: Instant, address: Ipv4Addr) {
     let leased = own.origin == Origin::Dhcp;
     match own.claim.conflict(now) {
         Conflict::Lost => {
+            let known = own.conflicts > 0;
+            own.conflicts = own.conflicts.saturating_add(1);
             let event = AddressEvent::Conflict(own.describe());
-            ip.changed(event);
+            if !known {
+                ip.changed(event);
+            }
             ip.v4.declined |= leased;
         }
         Conflict::Defend => announce(ip, address),
@@ -84,18 +88,19 @@ pub(crate) fn handle_timeout(ip: &mut Ip, now: Instant) {
     for at in 0..ip.v4.addresses.len() {
         let random = ip.random.next_u32();
         let own = &mut ip.v4.addresses[at];
-        let (address, refused) = (own.cidr.address(), own.claim.is_refused());
-        match own.claim.step_v4(now, random) {
-            Some(Step::Probe) => {
-                emit(ip, Ipv4Addr::UNSPECIFIED, address, Mac::BROADCAST);
-            }
-            Some(Step::Announce) => announce(ip, address),
-            Some(Step::Held) | None => {}
+        let (address, used) = (own.cidr.address(), ipv4::is_used(own));
+        let step = own.claim.step_v4(now, random);
+        if !own.claim.is_tentative() && !own.claim.is_refused() {
+            own.conflicts = 0;
         }
-        if refused && let Some(own) = ip.v4.addresses.get(at).filter(|own| !own.claim.is_refused())
-        {
+        if !used && ipv4::is_used(own) {
             let event = AddressEvent::Added(own.describe());
             ip.changed(event);
+        }
+        match step {
+            Some(Step::Probe) => emit(ip, Ipv4Addr::UNSPECIFIED, address, Mac::BROADCAST),
+            Some(Step::Announce) => announce(ip, address),
+            Some(Step::Held) | None => {}
         }
     }
 }

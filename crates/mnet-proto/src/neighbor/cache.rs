@@ -315,6 +315,11 @@ impl Cache {
         }
     }
 
+    /// How many packets wait for neighbours.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queued
+    }
+
     /// Whether packets wait for neighbours.
     pub(crate) fn has_waiting(&self) -> bool {
         self.queued > 0

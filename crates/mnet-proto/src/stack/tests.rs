@@ -1,12 +1,15 @@
 //! The stack as its link sees it. Frames are made and read by `etherparse`, and `smoltcp` is the
 //! host on the other side: what is tested here is not believed twice.
 
+mod arp;
+mod dhcp;
 mod fragments;
 mod icmpv4;
 mod icmpv6;
 mod ipv4;
 mod ipv6;
 mod link;
+mod multicast;
 mod ndp;
 mod path_mtu;
 mod peer;
