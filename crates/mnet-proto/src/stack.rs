@@ -238,7 +238,15 @@ impl Stack {
     /// Does what follows from what others have said.
     fn settle(&mut self, now: Instant) {
         self.ip.act(now);
+        self.tell_sockets();
         self.settle_dhcp(now);
+    }
+
+    /// Tells the sockets of what they have sent in vain.
+    fn tell_sockets(&mut self) {
+        while let Some(report) = self.ip.poll_report() {
+            self.udp.handle_error(report);
+        }
     }
 
     /// Counts frames that the device dropped for want of a packet.
@@ -278,6 +286,7 @@ impl Stack {
             return;
         }
         self.ip.handle_timeout(now);
+        self.tell_sockets();
         self.drive_dhcp(now);
     }
 

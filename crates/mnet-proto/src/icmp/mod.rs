@@ -84,6 +84,24 @@ fn sent(
     })
 }
 
+/// What is said to the sender of a datagram for which no neighbour was found: as much as an ICMP
+/// error would. `None` if it is nobody here.
+pub(crate) fn undelivered(datagram: &[u8]) -> Option<Report> {
+    let (source, destination, flow) = if datagram.first()? >> 4 == 4 {
+        let (header, protocol, payload) = crate::ip::ipv4::quoted(datagram)?;
+        (header.source().into(), header.destination().into(), flow(protocol, payload)?)
+    } else {
+        let (header, protocol, payload) = crate::ip::ipv6::quoted(datagram)?;
+        (header.source().into(), header.destination().into(), flow(protocol, payload)?)
+    };
+    Some(Report {
+        local: SocketAddr::new(source, flow.0),
+        remote: SocketAddr::new(destination, flow.1),
+        reporter: source,
+        error: IcmpError::HostUnreachable,
+    })
+}
+
 /// Tells the sender of a datagram that its fragments did not all come, given the first.
 pub(crate) fn reassembly_timeout(ip: &mut Ip, now: Instant, expired: Expired) {
     let Some(packet) = expired.first else { return };

@@ -36,7 +36,8 @@ use crate::multicast::Multicast;
 use crate::neighbor::{Cache, arp, ndp};
 use crate::stats::{Drop, Stats};
 
-/// Most changes of addresses that wait to be asked for.
+/// Most changes of addresses, and most datagrams known not to have arrived, that wait to be asked
+/// for.
 const EVENTS: usize = 64;
 
 /// What the layers above learn of a datagram that has come, besides its payload.
@@ -184,6 +185,7 @@ pub(crate) struct Ip {
     pub(crate) random: ChaCha20Rng,
     pub(crate) stats: Stats,
     events: VecDeque<AddressEvent>,
+    reports: VecDeque<icmp::Report>,
 }
 
 impl Ip {
@@ -213,6 +215,7 @@ impl Ip {
             random,
             stats: Stats::default(),
             events: VecDeque::new(),
+            reports: VecDeque::new(),
         };
         ipv4::start(&mut ip, config, now);
         ipv6::start(&mut ip, config, now);
@@ -244,6 +247,18 @@ impl Ip {
     /// The next change of addresses.
     pub(crate) fn poll_event(&mut self) -> Option<AddressEvent> {
         self.events.pop_front()
+    }
+
+    /// Takes note of what has become of a datagram that was sent, for its socket.
+    fn report(&mut self, report: Option<icmp::Report>) {
+        if self.reports.len() < EVENTS {
+            self.reports.extend(report);
+        }
+    }
+
+    /// What has become of a datagram that was sent, if that is known here.
+    pub(crate) fn poll_report(&mut self) -> Option<icmp::Report> {
+        self.reports.pop_front()
     }
 
     /// Counts something that is dropped.

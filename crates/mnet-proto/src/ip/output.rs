@@ -8,6 +8,7 @@ use rand_core::Rng;
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::{Cast, Ip, Received, Route, SendError, SendOptions, Unreachable, fragment, selection};
+use crate::icmp;
 use crate::multicast::Report;
 use crate::neighbor::{Action, Lookup, arp, ndp};
 use crate::stats::Drop;
@@ -218,6 +219,10 @@ impl Ip {
                 Action::Solicit(IpAddr::V6(address), mac) => ndp::solicit(self, now, address, mac),
                 Action::Send(packet, mac, mtu) => drop(self.transmit(packet, mac, mtu)),
                 Action::Count(reason) => self.count(reason),
+                Action::GiveUp(packet) => {
+                    self.count(Drop::NeighborUnreachable);
+                    self.report(icmp::undelivered(packet.bytes()));
+                }
                 Action::Unreachable(neighbor) => {
                     self.routes.failed(neighbor);
                     self.destinations.remove_redirects(neighbor);

@@ -122,6 +122,8 @@ pub(crate) enum Action {
     Send(Packet, Mac, u16),
     /// Count a packet that was given up.
     Count(Drop),
+    /// Tell the sender of a packet that waited that the neighbour did not answer (RFC 4861 §7.2.2).
+    GiveUp(Packet),
     /// It does not answer: another way is to be found for what goes by it.
     Unreachable(IpAddr),
 }
@@ -342,7 +344,7 @@ impl Cache {
             let keep = entry.handle_timeout(now, address, retransmit, actions);
             if matches!(entry.state, State::Failed { .. }) || !keep {
                 *queued -= entry.waiting.len();
-                entry.give_up(actions);
+                actions.extend(entry.waiting.drain(..).map(|(packet, _)| Action::GiveUp(packet)));
             }
             if keep && let Some(timer) = entry.timer() {
                 next_timer = Some(next_timer.map_or(timer, |next: Instant| next.min(timer)));
@@ -364,7 +366,8 @@ impl Cache {
         };
         if let Some(mut entry) = self.entries.remove(&victim) {
             self.queued -= entry.waiting.len();
-            entry.give_up(&mut self.actions);
+            let dropped = |_| Action::Count(Drop::NeighborUnreachable);
+            self.actions.extend(entry.waiting.drain(..).map(dropped));
         }
         true
     }
@@ -427,11 +430,6 @@ impl Entry {
             _ => {}
         }
         true
-    }
-
-    /// Drops what waits.
-    fn give_up(&mut self, actions: &mut VecDeque<Action>) {
-        actions.extend(self.waiting.drain(..).map(|_| Action::Count(Drop::NeighborUnreachable)));
     }
 
     /// Whether its address is not known.

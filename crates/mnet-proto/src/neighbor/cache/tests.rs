@@ -49,6 +49,7 @@ impl Scene {
                 Action::Solicit(address, mac) => solicited.push((address, mac)),
                 Action::Send(packet, mac, _) => sent.push((packet.bytes()[0], mac)),
                 Action::Count(reason) => dropped.push(reason),
+                Action::GiveUp(_) => dropped.push(Drop::NeighborUnreachable),
                 Action::Unreachable(address) => unreachable.push(address),
             }
         }

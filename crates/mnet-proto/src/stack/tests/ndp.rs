@@ -5,6 +5,7 @@ use std::net::Ipv6Addr;
 
 use super::scene6::*;
 use super::*;
+use crate::IcmpError;
 
 const OTHER_MAC: Mac = Mac([2, 0, 0, 0, 0, 7]);
 const NOBODY: Ipv6Addr = Ipv6Addr::UNSPECIFIED;
@@ -307,6 +308,21 @@ fn who_does_not_answer_is_asked_three_times_and_senders_are_told() {
     assert_eq!(scene.send6(peer(), b"z"), Err(error));
     scene.drive(second(1.1));
     assert_eq!(way(&mut scene, peer()), None);
+}
+
+#[test]
+fn what_waited_in_vain_is_told_of_to_its_socket() {
+    let mut scene = scene();
+    let socket = scene.stack.udp_bind(5_353).unwrap();
+    scene.send6(peer(), b"x").unwrap();
+    scene.drive(second(2.9));
+    assert_eq!(scene.stack.udp_mut().receive_error(socket), None);
+    scene.drive(second(0.2));
+    let report = scene.stack.udp_mut().receive_error(socket).unwrap();
+    assert_eq!((report.local, report.remote), ((host(), 5_353).into(), (peer(), 9).into()));
+    assert_eq!((report.reporter, report.error), (host().into(), IcmpError::HostUnreachable));
+    assert_eq!(scene.stack.udp_mut().receive_error(socket), None);
+    assert_eq!(scene.dropped(), [(Drop::NeighborUnreachable, 1)]);
 }
 
 #[test]

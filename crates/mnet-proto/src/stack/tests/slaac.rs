@@ -117,6 +117,23 @@ fn nothing_is_answered_or_sent_from_an_address_that_is_not_held_yet() {
     assert_eq!(scene.answers(to(echo(b"x")))[0].kind(), Some((136 - 1, 0)));
 }
 
+#[test]
+fn listeners_are_told_of_from_nobody_until_there_is_an_address() {
+    let mut scene = new_host(|_| ());
+    let reports = of_kind(&record(&mut scene, seconds(6)), 143);
+    let held = |(_, report): &&(u64, Seen6)| report.source == host_local();
+    let (after, before): (Vec<_>, Vec<_>) = reports.iter().partition(held);
+    assert!(!before.is_empty() && !after.is_empty());
+    assert!(before.iter().all(|(at, report)| report.source == NOBODY && *at < 2_020));
+    for (_, report) in reports {
+        assert_eq!((report.hop_limit, report.destination), (1, a("ff02::16")));
+        assert!(report.hop_by_hop.is_some());
+        // All nodes' group is nobody's to tell of.
+        assert_eq!(report.payload[4..8], [0, 0, 0, 1]);
+        assert_eq!(report.payload[12..28], solicited(host_local()).octets());
+    }
+}
+
 /// What comes of `frame` while the address for the link is asked for.
 fn while_tentative(frame: impl FnOnce(&Seen6) -> Datagram6) -> Scene {
     let mut scene = new_host(|_| ());
