@@ -33,10 +33,13 @@ const REACHABLE: Duration = Duration::from_secs(30);
 const DELAY: Duration = Duration::from_secs(5);
 /// How long senders are told that a neighbour did not answer, before it is asked again.
 const FAILED: Duration = Duration::from_secs(1);
-/// What a router may say of [`RETRANSMIT`] and [`REACHABLE`]: no message a moment, and no day without
-/// one (RFC 4861 §6.2.1 allows an hour).
-const ROUTERS_SAY: RangeInclusive<Duration> =
+/// What a router may say of [`REACHABLE`] (RFC 4861 §6.2.1 allows an hour).
+const REACHABLE_SAID: RangeInclusive<Duration> =
     Duration::from_millis(10)..=Duration::from_secs(3_600);
+/// What a router may say of [`RETRANSMIT`]: no message a moment, and nothing that lets packets, or an
+/// address that is probed for, wait for long.
+const RETRANSMIT_SAID: RangeInclusive<Duration> =
+    Duration::from_millis(10)..=Duration::from_secs(10);
 /// A neighbour that was used within this time is in use: nothing puts it out of the cache.
 const IN_USE: Duration = Duration::from_secs(30);
 
@@ -154,12 +157,14 @@ impl Cache {
     /// wait between two solicitations. Zero says nothing.
     pub(crate) fn set_times(&mut self, reachable: Duration, retransmit: Duration) {
         let times = &mut self.times[1];
-        let (&least, &most) = (ROUTERS_SAY.start(), ROUTERS_SAY.end());
+        let within = |said: Duration, allowed: &RangeInclusive<Duration>| {
+            said.clamp(*allowed.start(), *allowed.end())
+        };
         if !reachable.is_zero() {
-            times.reachable = reachable.clamp(least, most);
+            times.reachable = within(reachable, &REACHABLE_SAID);
         }
         if !retransmit.is_zero() {
-            times.retransmit = retransmit.clamp(least, most);
+            times.retransmit = within(retransmit, &RETRANSMIT_SAID);
         }
     }
 

@@ -1,4 +1,4 @@
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use netdev::Pool;
 
@@ -236,4 +236,21 @@ fn a_changed_address_is_used_at_once_and_asked_about() {
     assert_eq!(scene.cache.lookup(after(1.0), host(1)), Lookup::Found(OTHER));
     scene.drive(after(6.0));
     assert_eq!(scene.solicited, [(host(1), Some(OTHER))]);
+}
+
+#[test]
+fn no_router_keeps_packets_waiting_for_long() {
+    let mut cache = Cache::new(&Config::default(), Keyed(1, 2));
+    let forever = Duration::from_millis(u32::MAX.into());
+    cache.set_times(forever, forever);
+    assert_eq!(cache.times[1].reachable, Duration::from_secs(3_600));
+    let pool = Pool::new(1, 2_048);
+    let neighbor = IpAddr::V6(Ipv6Addr::LOCALHOST);
+    assert!(cache.wait(START, neighbor, pool.take().unwrap(), 1_500));
+    for second in [10, 20, 30] {
+        assert_eq!(pool.available(), 0);
+        cache.handle_timeout(START + Duration::from_secs(second));
+    }
+    cache.actions.clear();
+    assert_eq!(pool.available(), 1);
 }
