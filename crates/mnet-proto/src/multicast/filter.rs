@@ -30,7 +30,7 @@ impl Sources {
 
     /// The filter, if it can be one for the group.
     pub(super) fn new(group: IpAddr, filter: Filter) -> Result<Self, JoinError> {
-        let (exclude, mut list) = match filter {
+        let (exclude, list) = match filter {
             Filter::Include(list) => (false, list),
             Filter::Exclude(list) => (true, list),
         };
@@ -43,9 +43,7 @@ impl Sources {
         if exclude && is_source_specific(group) {
             return Err(JoinError::SourceSpecific);
         }
-        list.sort_unstable();
-        list.dedup();
-        Ok(Self { exclude, list })
+        Ok(Self { exclude, list: in_order(list) })
     }
 
     /// What is to be received so that each of the filters gets what it wants (RFC 3376 §3.2,
@@ -55,9 +53,7 @@ impl Sources {
         let including = filters.filter(|filter| !filter.exclude);
         let mut excluding = excluding.map(|filter| &filter.list);
         let Some(first) = excluding.next() else {
-            let mut list: Vec<_> = including.flat_map(|filter| &filter.list).copied().collect();
-            list.sort_unstable();
-            list.dedup();
+            let list = in_order(including.flat_map(|filter| &filter.list).copied());
             return Self { exclude: false, list };
         };
         let mut list = first.clone();
@@ -85,6 +81,17 @@ impl Sources {
         let new = other.list.iter().filter(|source| !contains(&self.list, source));
         gone.chain(new).copied()
     }
+}
+
+/// Addresses in order, each once.
+pub(super) fn in_order(addresses: impl IntoIterator<Item = IpAddr>) -> Vec<IpAddr> {
+    let mut list = Vec::new();
+    for address in addresses {
+        if let Err(place) = list.binary_search(&address) {
+            list.insert(place, address);
+        }
+    }
+    list
 }
 
 fn contains(list: &[IpAddr], source: &IpAddr) -> bool {

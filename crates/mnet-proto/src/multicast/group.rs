@@ -4,7 +4,7 @@ use core::net::IpAddr;
 
 use netdev::Instant;
 
-use super::filter::Sources;
+use super::filter::{Sources, in_order};
 use super::querier::Generation;
 use super::report::Record;
 use crate::wire::multicast::RecordKind;
@@ -123,9 +123,7 @@ impl Group {
             if planned.sources.is_empty() {
                 sources.clear();
             } else if !sources.is_empty() {
-                sources.extend(planned.sources);
-                sources.sort_unstable();
-                sources.dedup();
+                sources = in_order(sources.into_iter().chain(planned.sources));
             }
         }
         if sources.len() > most {

@@ -11,7 +11,7 @@ mod mld;
 mod querier;
 mod report;
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
@@ -89,7 +89,8 @@ struct Query {
 
 /// The groups that sockets and host are members of, and what is to be told of them.
 pub(crate) struct Multicast {
-    groups: BTreeMap<IpAddr, Group>,
+    // By address.
+    groups: Vec<(IpAddr, Group)>,
     limits: Limits,
     igmp: Querier,
     mld: Querier,
@@ -104,7 +105,7 @@ impl Multicast {
     /// No groups. Times are spread by `seed`.
     pub(crate) const fn new(limits: Limits, seed: u64) -> Self {
         Self {
-            groups: BTreeMap::new(),
+            groups: Vec::new(),
             limits,
             igmp: Querier::new(),
             mld: Querier::new(),
@@ -127,7 +128,7 @@ impl Multicast {
             self.leave(now, member, group);
             return Ok(());
         }
-        let known = self.groups.get(&group);
+        let known = self.group(group);
         let others = known.map_or(0, |known| known.sources_without(member));
         if others + sources.list().len() > self.limits.sources {
             return Err(JoinError::TooManySources);
@@ -141,7 +142,7 @@ impl Multicast {
 
     /// Ends a membership; `false` if there was none.
     pub(crate) fn leave(&mut self, now: Instant, member: u32, group: IpAddr) -> bool {
-        let is_member = self.groups.get(&group).is_some_and(|group| group.member(member).is_some());
+        let is_member = self.group(group).is_some_and(|group| group.member(member).is_some());
         if is_member {
             self.set(now, member, group, Sources::NONE);
         }
@@ -151,18 +152,18 @@ impl Multicast {
     /// Ends all memberships of a member.
     pub(crate) fn leave_all(&mut self, now: Instant, member: u32) {
         let joined = self.groups.iter().filter(|(_, group)| group.member(member).is_some());
-        let joined: Vec<_> = joined.map(|(&group, _)| group).collect();
+        let joined: Vec<_> = joined.map(|(group, _)| *group).collect();
         joined.into_iter().for_each(|group| self.set(now, member, group, Sources::NONE));
     }
 
     /// Whether anybody here is a member of the group.
     pub(crate) fn is_joined(&self, group: IpAddr) -> bool {
-        self.groups.get(&group).is_some_and(Group::has_members)
+        self.group(group).is_some_and(Group::has_members)
     }
 
     /// Whether a member wants what a source sends to the group.
     pub(crate) fn accepts(&self, member: u32, group: IpAddr, source: IpAddr) -> bool {
-        let sources = self.groups.get(&group).and_then(|group| group.member(member));
+        let sources = self.group(group).and_then(|group| group.member(member));
         sources.is_some_and(|sources| sources.accepts(&source))
     }
 
@@ -194,8 +195,8 @@ impl Multicast {
                     older => self.tell_older(now, ipv6, older),
                 }
             }
-            self.groups.retain(|_, group| group.has_members() || group.times_left() > 0);
-            let timers = self.groups.values().filter_map(Group::timer);
+            self.groups.retain(|(_, group)| group.has_members() || group.times_left() > 0);
+            let timers = self.groups.iter().filter_map(|(_, group)| group.timer());
             self.next_timer = timers.chain(self.igmp.timer()).chain(self.mld.timer()).min();
         }
         self.outbox.pop_front()
@@ -205,12 +206,12 @@ impl Multicast {
     /// although its leaving may be told less often than it should.
     fn make_room(&mut self) -> bool {
         let others = |group: &Group| group.member(HOST).is_none();
-        if self.groups.values().filter(|group| others(group)).count() < self.limits.groups {
+        if self.groups.iter().filter(|(_, group)| others(group)).count() < self.limits.groups {
             return true;
         }
-        let left = self.groups.iter().filter(|(_, group)| !group.has_members());
-        let victim = left.min_by_key(|(_, group)| group.times_left()).map(|(&group, _)| group);
-        victim.is_some_and(|victim| self.groups.remove(&victim).is_some())
+        let left = self.groups.iter().enumerate().filter(|(_, (_, group))| !group.has_members());
+        let victim = left.min_by_key(|(_, (_, group))| group.times_left()).map(|(at, _)| at);
+        victim.map(|victim| self.groups.remove(victim)).is_some()
     }
 
     /// Sets what a member wants.
@@ -218,7 +219,14 @@ impl Multicast {
         let ipv6 = address.is_ipv6();
         self.expire(now, ipv6);
         let querier = if ipv6 { &self.mld } else { &self.igmp };
-        let group = self.groups.entry(address).or_insert(Group::new());
+        let at = match find(&self.groups, address) {
+            Ok(at) => at,
+            Err(at) => {
+                self.groups.insert(at, (address, Group::new()));
+                at
+            }
+        };
+        let group = &mut self.groups[at].1;
         let before = group.set(member, sources);
         if is_reported(address) {
             // What was wanted and what is: twice what is kept of either.
@@ -227,7 +235,7 @@ impl Multicast {
         }
         let timer = group.timer();
         if !group.has_members() && group.times_left() == 0 {
-            self.groups.remove(&address);
+            self.groups.remove(at);
         }
         timer.into_iter().for_each(|timer| self.wait_until(timer));
     }
@@ -254,8 +262,11 @@ impl Multicast {
         match query.group {
             None => self.querier(ipv6).answer = Some(at),
             Some(address) => {
-                let group = self.groups.get_mut(&address).filter(|_| is_reported(address));
-                let Some(group) = group.filter(|group| !group.wanted.is_none()) else { return };
+                let Ok(known) = find(&self.groups, address) else { return };
+                let group = &mut self.groups[known].1;
+                if group.wanted.is_none() || !is_reported(address) {
+                    return;
+                }
                 group.ask(at, query.sources, most);
             }
         }
@@ -283,11 +294,16 @@ impl Multicast {
         if self.querier(ipv6).generation() == Generation::Third {
             return;
         }
-        let Some(group) = self.groups.get_mut(&address) else { return };
+        let Ok(at) = find(&self.groups, address) else { return };
+        let group = &mut self.groups[at].1;
         group.heard_report();
         if !group.has_members() {
-            self.groups.remove(&address);
+            self.groups.remove(at);
         }
+    }
+
+    fn group(&self, address: IpAddr) -> Option<&Group> {
+        find(&self.groups, address).ok().map(|at| &self.groups[at].1)
     }
 
     fn querier(&mut self, ipv6: bool) -> &mut Querier {
@@ -312,7 +328,7 @@ impl Multicast {
         querier.answer = None;
         self.outbox.retain(|report| report.destination.is_ipv6() != ipv6);
         family(&mut self.groups, ipv6).for_each(|(_, group)| group.forget());
-        self.groups.retain(|_, group| group.has_members() || group.times_left() > 0);
+        self.groups.retain(|(_, group)| group.has_members() || group.times_left() > 0);
     }
 
     /// Puts into the outbox what is due to be told to routers of the third generation.
@@ -320,11 +336,11 @@ impl Multicast {
         let all = self.querier(ipv6).answer.take_if(|answer| *answer <= now).is_some();
         let mut records = Vec::new();
         let random = &mut self.random;
-        for (&address, group) in family(&mut self.groups, ipv6) {
+        for (address, group) in family(&mut self.groups, ipv6) {
             if all {
-                records.extend(group.tell_all(address));
+                records.extend(group.tell_all(*address));
             }
-            group.tell(now, now + spread(random, AGAIN), address, &mut records);
+            group.tell(now, now + spread(random, AGAIN), *address, &mut records);
         }
         if ipv6 {
             self.outbox.extend(mld::reports(&records, max));
@@ -336,10 +352,10 @@ impl Multicast {
     /// Puts into the outbox what is due to be told to older routers.
     fn tell_older(&mut self, now: Instant, ipv6: bool, generation: Generation) {
         let random = &mut self.random;
-        for (&address, group) in family(&mut self.groups, ipv6) {
+        for (address, group) in family(&mut self.groups, ipv6) {
             let again = now + spread(random, AGAIN_OLDER);
             let Some(older) = group.tell_older(now, again) else { continue };
-            self.outbox.push_back(match address {
+            self.outbox.push_back(match *address {
                 IpAddr::V4(address) => igmp::older(address, older, generation),
                 IpAddr::V6(address) => mld::older(address, older),
             });
@@ -357,10 +373,15 @@ impl Multicast {
 
 /// The groups of a family of which routers are told.
 fn family(
-    groups: &mut BTreeMap<IpAddr, Group>,
+    groups: &mut [(IpAddr, Group)],
     ipv6: bool,
-) -> impl Iterator<Item = (&IpAddr, &mut Group)> {
-    groups.iter_mut().filter(move |(group, _)| group.is_ipv6() == ipv6 && is_reported(**group))
+) -> impl Iterator<Item = &mut (IpAddr, Group)> {
+    groups.iter_mut().filter(move |(group, _)| group.is_ipv6() == ipv6 && is_reported(*group))
+}
+
+/// Where a group is, or where it would have its place.
+fn find(groups: &[(IpAddr, Group)], address: IpAddr) -> Result<usize, usize> {
+    groups.binary_search_by_key(&address, |(group, _)| *group)
 }
 
 /// Whether routers are told of a group: not of those that everybody is a member of, nor of those

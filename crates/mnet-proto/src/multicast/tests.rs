@@ -4,6 +4,8 @@ mod older;
 mod queries;
 mod scene;
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use self::scene::{
