@@ -10,6 +10,7 @@ mod net;
 mod task;
 mod termination;
 mod time;
+mod timers;
 mod trigger;
 mod wait_list;
 

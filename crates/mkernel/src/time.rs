@@ -1,68 +1,63 @@
 //! Time: clocks, and waiting for them.
 
-use alloc::collections::BTreeMap;
 use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::future::{self, Future};
 use core::pin::{Pin, pin};
-use core::task::{Context, Poll, Waker};
+use core::task::{Context, Poll};
 use core::time::Duration;
 
 pub use netdev::Instant;
 
 use crate::platform;
+use crate::timers::{Place, Timers};
 
 platform::local::local! {
-    static TIMERS: Timers = Timers {
-        waiting: RefCell::new(BTreeMap::new()),
-        next_id: Cell::new(0),
+    static TIME: Time = Time {
+        timers: RefCell::new(Timers::new()),
         boot: Cell::new(Instant::ZERO),
         round: Cell::new(Instant::ZERO),
     };
 }
 
-/// Who waits for which point in time. The number tells apart those who wait for the same.
-struct Timers {
-    waiting: RefCell<BTreeMap<(Instant, u64), Waker>>,
-    next_id: Cell<u64>,
+struct Time {
+    timers: RefCell<Timers>,
     boot: Cell<Instant>,
     round: Cell<Instant>,
 }
 
 /// Starts the clock that console lines show.
 pub(crate) fn init() {
-    TIMERS.with(|timers| timers.boot.set(now()));
+    TIME.with(|time| time.boot.set(now()));
 }
 
 /// When the image started.
 pub(crate) fn boot() -> Instant {
-    TIMERS.with(|timers| timers.boot.get())
+    TIME.with(|time| time.boot.get())
 }
 
 /// Reads the clock for this round, and wakes all whose time has come.
 pub(crate) fn start_round() {
     let now = now();
-    TIMERS.with(|timers| {
-        timers.round.set(now);
-        let mut waiting = timers.waiting.borrow_mut();
-        while let Some(first) = waiting.first_entry().filter(|first| first.key().0 <= now) {
-            first.remove().wake();
+    TIME.with(|time| {
+        time.round.set(now);
+        let mut timers = time.timers.borrow_mut();
+        while let Some(waker) = timers.pop(now) {
+            waker.wake();
         }
     });
 }
 
 /// When the next timer's time comes.
 pub(crate) fn next_deadline() -> Option<Instant> {
-    TIMERS.with(|timers| {
-        timers.waiting.borrow().first_key_value().map(|(&(deadline, _), _)| deadline)
-    })
+    TIME.with(|time| time.timers.borrow().next_deadline())
 }
 
 /// The monotonic clock as it was read when this round of tasks began: costs nothing, and is late
 /// by no more than the tasks of the round have run.
 #[must_use]
 pub fn now_coarse() -> Instant {
-    TIMERS.with(|timers| timers.round.get())
+    TIME.with(|time| time.round.get())
 }
 
 /// The monotonic clock, read from the host: about 0.3 µs on spt.
@@ -84,7 +79,7 @@ pub fn sleep(duration: Duration) -> Sleep {
 
 /// Waits until `deadline`. Cancel-safe.
 pub fn sleep_until(deadline: Instant) -> Sleep {
-    Sleep { deadline, id: None }
+    Sleep { deadline, place: None }
 }
 
 /// The future of [`sleep`] and [`sleep_until`].
@@ -92,8 +87,8 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 #[must_use = "futures do nothing unless awaited"]
 pub struct Sleep {
     deadline: Instant,
-    // Set while it stands in the table.
-    id: Option<u64>,
+    // Its timer's, if it has one.
+    place: Option<Place>,
 }
 
 impl Sleep {
@@ -112,8 +107,8 @@ impl Sleep {
     }
 
     fn forget(&mut self) {
-        if let Some(id) = self.id.take() {
-            TIMERS.with(|timers| timers.waiting.borrow_mut().remove(&(self.deadline, id)));
+        if let Some(place) = self.place.take() {
+            TIME.with(|time| time.timers.borrow_mut().remove(&place));
         }
     }
 }
@@ -122,23 +117,19 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let deadline = self.deadline;
-        TIMERS.with(|timers| {
-            let mut waiting = timers.waiting.borrow_mut();
-            if let Some(id) = self.id
-                && let Some(waker) = waiting.get_mut(&(deadline, id))
+        TIME.with(|time| {
+            let mut timers = time.timers.borrow_mut();
+            if let Some(place) = &self.place
+                && let Some(waker) = timers.waker(place)
             {
                 waker.clone_from(cx.waker());
                 return Poll::Pending;
             }
-            // Either it has never been polled, or it has been taken from the table, fired.
-            if self.id.take().is_some() || deadline <= now() {
+            // Either it has never been polled, or its timer has fired.
+            if self.place.take().is_some() || self.deadline <= now() {
                 return Poll::Ready(());
             }
-            let id = timers.next_id.get();
-            timers.next_id.set(id + 1);
-            waiting.insert((deadline, id), cx.waker().clone());
-            self.id = Some(id);
+            self.place = Some(timers.insert(self.deadline, cx.waker().clone()));
             Poll::Pending
         })
     }
@@ -184,7 +175,7 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(5);
 
     fn waiting() -> usize {
-        TIMERS.with(|timers| timers.waiting.borrow().len())
+        TIME.with(|time| time.timers.borrow().len())
     }
 
     #[test]
