@@ -128,7 +128,7 @@ mod tests {
             .map(|&deadline| timers.insert(at(deadline), Waker::noop().clone()))
             .collect();
         let (gone, mut left): (Vec<_>, Vec<_>) =
-            (0..deadlines.len()).partition(|&index| deadlines[index] % 3 == 0);
+            (0..deadlines.len()).partition(|&index: &usize| deadlines[index].is_multiple_of(3));
         for index in gone {
             assert!(timers.waker(&places[index]).is_some());
             assert!(timers.remove(&places[index]).is_some());
