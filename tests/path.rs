@@ -48,7 +48,7 @@ impl Path {
         );
         let _ = image.line("10.0.0.2/24, static");
         let _ = image.line("fd00::2/64, static");
-        Self { _image: image.ready(), client, _far: far, near: near }
+        Self { _image: image.ready(), client, _far: far, near }
     }
 }
 
