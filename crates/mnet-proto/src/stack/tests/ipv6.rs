@@ -401,6 +401,27 @@ fn udp_over_ipv6_has_a_checksum_always() {
 }
 
 #[test]
+fn smoltcp_and_the_stack_find_each_other_and_exchange_datagrams() {
+    let mut scene = scene();
+    let socket = scene.stack.udp_bind(7).unwrap();
+    for (ours, theirs) in [(host(), peer()), (host_local(), a("fe80::1"))] {
+        let mut them = Peer::with(smoltcp::wire::IpCidr::new(theirs.into(), 64));
+        for length in [0, 1, 2, 63, 64, 65, 511, 1_451, 1_452] {
+            let payload: Vec<u8> = (0..length).map(|n: usize| (n * 7) as u8).collect();
+            them.send(&payload, ours, 7);
+            scene.exchange(&mut them);
+            let datagram = scene.stack.udp_mut().receive(socket).unwrap();
+            assert_eq!(datagram.packet.bytes(), payload);
+            assert_eq!(datagram.remote, (theirs, 5_000).into());
+            scene.send(datagram.local.into(), datagram.remote, datagram.packet).unwrap();
+            scene.exchange(&mut them);
+            assert_eq!(them.receive(), Some((payload, (ours, 7).into())));
+        }
+    }
+    assert_eq!(scene.stack.stats().dropped.total(), 0);
+}
+
+#[test]
 fn a_large_datagram_comes_and_goes_in_fragments() {
     let mut scene = scene_with_neighbor();
     let socket = scene.stack.udp_bind(7).unwrap();

@@ -6,7 +6,7 @@ use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{self, Device, DeviceCapabilities, Medium};
 use smoltcp::socket::udp::{self, PacketBuffer, PacketMetadata};
 use smoltcp::time::Instant;
-use smoltcp::wire::{EthernetAddress, IpCidr};
+use smoltcp::wire::{EthernetAddress, IpAddress, IpCidr};
 
 use super::*;
 
@@ -19,11 +19,15 @@ pub(super) struct Peer {
 
 impl Peer {
     pub(super) fn new() -> Self {
+        Self::with(IpCidr::new(PEER.into(), 24))
+    }
+
+    pub(super) fn with(address: IpCidr) -> Self {
         let mut card = Card { received: VecDeque::new(), sent: Vec::new() };
         let config = Config::new(EthernetAddress(PEER_MAC.0).into());
         let mut interface = Interface::new(config, &mut card, Instant::ZERO);
         interface.update_ip_addrs(|addresses| {
-            addresses.push(IpCidr::new(PEER.into(), 24)).unwrap();
+            addresses.push(address).unwrap();
         });
         let buffer = || PacketBuffer::new(vec![PacketMetadata::EMPTY; 8], vec![0; 16_384]);
         let mut socket = udp::Socket::new(buffer(), buffer());
@@ -33,7 +37,7 @@ impl Peer {
         Self { card, interface, sockets, socket }
     }
 
-    pub(super) fn send(&mut self, payload: &[u8], to: Ipv4Addr, port: u16) {
+    pub(super) fn send(&mut self, payload: &[u8], to: impl Into<IpAddress>, port: u16) {
         let socket = self.sockets.get_mut::<udp::Socket<'_>>(self.socket);
         socket.send_slice(payload, (to, port)).unwrap();
     }
