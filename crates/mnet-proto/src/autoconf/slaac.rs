@@ -94,9 +94,9 @@ pub(crate) fn start(ip: &mut Ip, now: Instant, delay: Duration) {
     ipv6::add_address(ip, now, cidr, Origin::LinkLocal, delay);
 }
 
-/// Begins to ask for routers, once there is an address to ask from.
+/// Begins to ask for routers, once there is an address to ask from, unless one has been heard of.
 pub(crate) fn solicit_routers(ip: &mut Ip, now: Instant) {
-    if ip.v6.slaac.autoconf {
+    if ip.v6.slaac.autoconf && !ip.routes.has_advertised_router() {
         ip.v6.slaac.solicits = 0;
         ip.v6.slaac.next_solicit = Some(now);
         handle_timeout(ip, now);

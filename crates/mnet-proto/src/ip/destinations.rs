@@ -164,6 +164,17 @@ impl Destinations {
         true
     }
 
+    /// Takes note that a neighbour is no router: nothing goes by it because a router has said so,
+    /// but what is for itself.
+    pub(crate) fn no_router(&mut self, neighbor: IpAddr) {
+        for (&destination, entry) in self.entries.iter_mut() {
+            if entry.redirect == Some(neighbor) && destination != neighbor {
+                entry.redirect = None;
+                entry.generation = self.generation.wrapping_sub(1);
+            }
+        }
+    }
+
     /// Sends nothing by this neighbour any more only because a router has said so.
     pub(crate) fn remove_redirects(&mut self, next_hop: IpAddr) {
         for (_, entry) in self.entries.iter_mut() {

@@ -166,6 +166,8 @@ pub(crate) fn remove_address(ip: &mut Ip, now: Instant, address: Ipv6Addr) -> bo
     }
     if own.is_usable() {
         ip.changed(AddressEvent::Removed(own.describe()));
+    } else {
+        ip.destinations.invalidate();
     }
     true
 }

@@ -101,6 +101,12 @@ impl Routes {
         self.entries.len() != before
     }
 
+    /// Whether there is a router that has advertised itself.
+    pub(crate) fn has_advertised_router(&self) -> bool {
+        let advertised = |entry: &Entry| entry.source == Source::Router && entry.gateway.is_some();
+        self.entries.iter().any(advertised)
+    }
+
     /// Whether a route goes by this router.
     pub(crate) fn is_gateway(&self, address: IpAddr) -> bool {
         self.entries.iter().any(|entry| entry.gateway == Some(address))

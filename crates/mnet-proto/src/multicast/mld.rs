@@ -7,7 +7,7 @@ use super::querier::Generation;
 use super::report::{Record, pack};
 use super::{Ignored, Multicast, Older, Query, Report};
 use crate::wire::mld::{
-    ALL_NODES, ALL_ROUTERS, ALL_V2_ROUTERS, DONE, Message, REPORT_V1, REPORT_V2, Version, emit,
+    ALL_ROUTERS, ALL_V2_ROUTERS, DONE, Message, REPORT_V1, REPORT_V2, Version, emit,
 };
 
 impl Multicast {
@@ -26,10 +26,8 @@ impl Multicast {
         }
         match message {
             Message::Query(query, sources) => {
+                // RFC 3810 §5.1.15: to whichever of the host's addresses and groups it came.
                 let group = Some(query.group).filter(|group| !group.is_unspecified());
-                if destination != ALL_NODES && Some(destination) != group {
-                    return Err(Ignored::Destination);
-                }
                 let generation = match query.version {
                     Version::V1 => Generation::Second,
                     Version::V2(querier) => {

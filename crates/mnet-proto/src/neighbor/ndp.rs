@@ -121,8 +121,12 @@ fn advertised(ip: &mut Ip, now: Instant, flags: AdvertFlags, target: Ipv6Addr, m
     let is_router = |route: &routes::Entry| {
         route.gateway == Some(address) && route.source == routes::Source::Router
     };
-    if !router && ip.routes.remove(is_router) {
-        ip.destinations.invalidate();
+    // RFC 4861 §7.2.5: what has gone by it finds another way.
+    if !router {
+        ip.destinations.no_router(address);
+        if ip.routes.remove(is_router) {
+            ip.destinations.invalidate();
+        }
     }
 }
 

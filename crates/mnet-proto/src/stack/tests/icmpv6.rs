@@ -299,6 +299,9 @@ fn a_query_is_answered_with_all_groups_but_that_of_all_nodes() {
         .collect();
     assert_eq!(groups, [solicited(host())]);
     assert_eq!(solicited(host()), solicited(host_local()));
+    for to in [host(), host_local(), solicited(host())] {
+        assert_eq!(answer(query().hops(1).header(0, &alert).to(to)).len(), 1, "{to}");
+    }
     // From beyond the link, or such that no router has looked at it, it is none.
     assert_eq!(answer(query().hops(2).header(0, &alert)), []);
     assert_eq!(answer(query().hops(1)), []);

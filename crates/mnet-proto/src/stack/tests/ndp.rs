@@ -391,6 +391,19 @@ fn a_redirect_from_the_first_hop_is_followed() {
 }
 
 #[test]
+fn a_better_first_hop_that_is_no_router_is_left_unless_it_is_the_destination() {
+    for (target, to) in [(a("fe80::7"), ROUTER_MAC), (far(), OTHER_MAC)] {
+        let mut scene = routed();
+        scene.receive(&redirect(target, far(), Some(OTHER_MAC)).frame());
+        assert_eq!(way(&mut scene, far()), Some(OTHER_MAC));
+        scene.receive(&advert(target, ROUTER | OVERRIDE, Some(OTHER_MAC)).to(host()).frame());
+        assert_eq!(way(&mut scene, far()), Some(OTHER_MAC));
+        scene.receive(&advert(target, OVERRIDE, Some(OTHER_MAC)).to(host()).frame());
+        assert_eq!(way(&mut scene, far()), Some(to));
+    }
+}
+
+#[test]
 fn a_redirect_holds_when_the_router_advertises_itself_again() {
     let mut scene = routed();
     scene.advertise(&[]);

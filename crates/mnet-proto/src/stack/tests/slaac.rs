@@ -240,6 +240,14 @@ fn routers_are_asked_for_ever_less_often_until_one_answers() {
 }
 
 #[test]
+fn a_router_that_has_spoken_already_is_not_asked_for() {
+    let mut scene = new_host(|_| ());
+    scene.advertise(&[]);
+    assert_eq!(of_kind(&record(&mut scene, seconds(100)), 133), []);
+    assert!(has(&scene, host_local()));
+}
+
+#[test]
 fn a_router_is_used_for_its_lifetime_and_no_longer() {
     let mut scene = scene();
     assert_eq!(scene.send6(far(), b"x"), Err(SendError::RouteNotFound));
