@@ -127,7 +127,7 @@ pub enum Drop {
     NdpForeign,
     /// A route that a router advertised when there were as many as there may be.
     TooManyRoutes,
-    /// A prefix for whose address there was no place.
+    /// An address, configured or made of a prefix, for which there was no place.
     TooManyAddresses,
     /// A message of IGMP or MLD that is malformed, or not from the link.
     MulticastMalformed,

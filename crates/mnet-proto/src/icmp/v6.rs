@@ -146,12 +146,13 @@ pub(crate) fn error(
     if about_error || (to_many && !for_all) || metadata.source.is_unspecified() {
         return;
     }
-    let Some((route, source, destination)) = way_back(ip, now, metadata) else {
-        return ip.count(Drop::IcmpUnhandled);
-    };
+    // Nothing is looked up, and nothing remembered, for what is not said.
     if !ip.icmp_errors.allow(now) {
         return ip.count(Drop::IcmpRateLimited);
     }
+    let Some((route, source, destination)) = way_back(ip, now, metadata) else {
+        return ip.count(Drop::IcmpUnhandled);
+    };
     packet.truncate(LONGEST_ERROR - ipv6::HEADER_LEN - HEADER_LEN);
     if !Header::emit(&mut packet, kind, code, rest, source, destination) {
         return ip.count(Drop::NoPacket);

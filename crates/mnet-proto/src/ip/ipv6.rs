@@ -107,7 +107,9 @@ pub(crate) fn start(ip: &mut Ip, config: &Config, now: Instant) {
     let delay = Duration::from_millis((ip.random.next_u32() % DELAY).into());
     slaac::start(ip, now, delay);
     for &cidr in &config.ipv6.addresses {
-        add_address(ip, now, cidr, Origin::Static, delay);
+        if add_address(ip, now, cidr, Origin::Static, delay).is_none() {
+            ip.count(Drop::TooManyAddresses);
+        }
     }
     if let Some(gateway) = config.ipv6.gateway {
         let gateway = Some(gateway.into());

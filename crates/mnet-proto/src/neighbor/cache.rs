@@ -71,6 +71,8 @@ struct Entry {
     last_used: Instant,
     // Something has been sent to it, or tried to.
     used: bool,
+    // It has answered once: it is there, and not only somebody's word.
+    confirmed: bool,
     // With the most bytes that pass in one piece.
     waiting: VecDeque<(Packet, u16)>,
 }
@@ -219,7 +221,7 @@ impl Cache {
             let state = State::Incomplete { requests: 1, next };
             let waiting = VecDeque::new();
             let mac = Mac::default();
-            let entry = Entry { state, mac, last_used: now, used: true, waiting };
+            let entry = Entry { state, mac, last_used: now, used: true, confirmed: false, waiting };
             self.entries.insert(address, entry);
             self.wait_until(next);
             self.actions.push_back(Action::Solicit(address, None));
@@ -248,8 +250,9 @@ impl Cache {
             // A neighbour that answers although nobody asked it is not believed.
             if evidence == Evidence::Request && self.make_room(now, address) {
                 let waiting = VecDeque::new();
+                let (used, confirmed) = (false, false);
                 let entry =
-                    Entry { state: State::Stale, mac, last_used: now, used: false, waiting };
+                    Entry { state: State::Stale, mac, last_used: now, used, confirmed, waiting };
                 self.entries.insert(address, entry);
             }
             return;
@@ -258,7 +261,7 @@ impl Cache {
         let Some(entry) = self.entries.get_mut(&address) else { return };
         let asked = matches!(entry.state, State::Incomplete { .. } | State::Probe { .. });
         if evidence == Evidence::Answer && asked {
-            entry.state = State::Reachable { until };
+            entry.confirm(until);
         } else if entry.is_unknown() || entry.mac != mac {
             entry.state = State::Stale;
         }
@@ -284,7 +287,10 @@ impl Cache {
         if entry.is_unknown() {
             let Some(mac) = mac else { return Some(Heard::PassedOver) };
             entry.mac = mac;
-            entry.state = if solicited { State::Reachable { until } } else { State::Stale };
+            entry.state = State::Stale;
+            if solicited {
+                entry.confirm(until);
+            }
         } else {
             let other = mac.filter(|&mac| mac != entry.mac);
             match other {
@@ -298,7 +304,7 @@ impl Cache {
                 None => {}
             }
             if solicited {
-                entry.state = State::Reachable { until };
+                entry.confirm(until);
             } else if other.is_some() {
                 entry.state = State::Stale;
             }
@@ -360,13 +366,13 @@ impl Cache {
     }
 
     /// Sees to it that there is a place for `address`: in a full cache the least recently used
-    /// goes, unless all are in use.
+    /// goes, unless all are in use; before those that have ever answered, those that have not.
     fn make_room(&mut self, now: Instant, address: IpAddr) -> bool {
         if self.entries.len() < self.max_entries || self.entries.contains_key(&address) {
             return true;
         }
         let idle = self.entries.iter().filter(|(_, entry)| !entry.in_use(now));
-        let Some((&victim, _)) = idle.min_by_key(|(_, entry)| (entry.used, entry.last_used)) else {
+        let Some((&victim, _)) = idle.min_by_key(|(_, entry)| entry.worth()) else {
             return false;
         };
         if let Some(mut entry) = self.entries.remove(&victim) {
@@ -437,6 +443,17 @@ impl Entry {
         true
     }
 
+    /// It has answered.
+    fn confirm(&mut self, until: Instant) {
+        self.confirmed = true;
+        self.state = State::Reachable { until };
+    }
+
+    /// What goes first in a full cache is worth least.
+    fn worth(&self) -> (bool, bool, Instant) {
+        (self.confirmed && !self.is_unknown(), self.used, self.last_used)
+    }
+
     /// Whether its address is not known.
     fn is_unknown(&self) -> bool {
         matches!(self.state, State::Incomplete { .. } | State::Failed { .. })
@@ -452,10 +469,10 @@ impl Entry {
         }
     }
 
-    /// Whether it has an address that was used of late. One that was never found is not in use,
-    /// however much is sent to it.
+    /// Whether it has an address that was used of late. One that has never answered is not in use,
+    /// however much is sent to it: anybody can make us answer anybody.
     fn in_use(&self, now: Instant) -> bool {
-        self.used && !self.is_unknown() && now - self.last_used < IN_USE
+        self.used && self.confirmed && !self.is_unknown() && now - self.last_used < IN_USE
     }
 }
 

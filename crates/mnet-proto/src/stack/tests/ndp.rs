@@ -351,6 +351,19 @@ fn however_many_neighbours_ask_a_conversation_goes_on() {
             assert_eq!(way(&mut scene, peer()), Some(PEER_MAC));
         }
     }
+    // Not even if it rests for longer than they take, and others find a place still.
+    for _ in 0..600 {
+        scene.drive(second(0.1));
+        scene.sent();
+    }
+    for number in all.clone() {
+        let other = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 3, 0, 0, number);
+        scene.receive(&solicit(host(), Some(OTHER_MAC)).from(other).frame());
+        scene.sent();
+    }
+    assert_eq!(way(&mut scene, peer()), Some(PEER_MAC));
+    assert_eq!(ask(&mut scene, a("2001:db8::99")).target(), a("2001:db8::99"));
+    scene.receive(&answer(Some(PEER_MAC)).frame());
     // Nor do those that are asked for in vain take its place.
     for number in all {
         let other = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 2, 0, 0, number);
