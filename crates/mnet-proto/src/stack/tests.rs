@@ -4,6 +4,7 @@
 mod arp;
 mod dhcp;
 mod fragments;
+mod fuzz;
 mod icmpv4;
 mod icmpv6;
 mod ipv4;
@@ -16,6 +17,7 @@ mod peer;
 mod scene;
 mod scene6;
 mod slaac;
+mod udp;
 
 use core::time::Duration;
 use std::net::Ipv4Addr;
