@@ -134,14 +134,14 @@ impl Stack {
         if !gateway.is_none_or(is_router) {
             return false;
         }
-        self.ip.destinations.invalidate();
+        self.ip.destinations.reroute();
         self.ip.routes.set(routes::Entry::new(prefix.network(), gateway, routes::Source::Static))
     }
 
     /// Takes a route away that [`Stack::add_route`] made, or the configuration; `false` if there is
     /// none.
     pub fn remove_route(&mut self, prefix: IpCidr, gateway: Option<IpAddr>) -> bool {
-        self.ip.destinations.invalidate();
+        self.ip.destinations.reroute();
         let entry = routes::Entry::new(prefix.network(), gateway, routes::Source::Static);
         self.ip.routes.remove(|known| known.is_same_way(&entry))
     }

@@ -57,6 +57,12 @@ impl Destinations {
         self.generation = self.generation.wrapping_add(1);
     }
 
+    /// Forgets the routes, and what routers have said against them: others have been given.
+    pub(crate) fn reroute(&mut self) {
+        self.invalidate();
+        self.entries.iter_mut().for_each(|(_, entry)| entry.redirect = None);
+    }
+
     /// The route to a destination, if it is remembered and goes from this source.
     #[inline]
     pub(crate) fn route(

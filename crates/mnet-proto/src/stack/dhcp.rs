@@ -80,7 +80,7 @@ impl Stack {
         }
         self.ip.v4.configuring = false;
         self.ip.v4.mtu = lease.mtu.unwrap_or(self.ip.link.mtu).min(self.ip.link.mtu);
-        self.ip.destinations.invalidate();
+        self.ip.destinations.reroute();
         self.ip.routes.remove(|route| {
             route.source == routes::Source::Dhcp && route.prefix != lease.address.network().into()
         });
@@ -95,7 +95,7 @@ impl Stack {
         self.ip.v4.configuring = true;
         self.ip.v4.mtu = self.ip.link.mtu;
         self.ip.routes.remove(|route| route.source == routes::Source::Dhcp);
-        self.ip.destinations.invalidate();
+        self.ip.destinations.reroute();
         let mut own = self.ip.v4.addresses.iter();
         let leased = own.find(|own| own.origin == Origin::Dhcp).map(|own| own.cidr.address());
         if let Some(address) = leased {

@@ -266,3 +266,21 @@ fn a_redirect_to_one_who_does_not_answer_is_forgotten() {
     let seen = Seen::read(&frames[0]).unwrap();
     assert_eq!((seen.to, seen.udp()), (PEER_MAC, &b"by the gateway"[..]));
 }
+
+#[test]
+fn a_redirect_is_worth_no_more_than_the_route_that_it_is_about() {
+    let (mut scene, _, sent) = asked();
+    let (other, other_mac) = (Ipv4Addr::new(10, 0, 0, 7), Mac([2, 0, 0, 0, 0, 7]));
+    scene.receive(&arp(REQUEST, (other_mac, other), HOST));
+    scene.sent();
+    scene.receive(&sent.error(PEER, 5, 1, other.octets()).bytes());
+    scene.send_v4(7, (FAR, 53), b"x", &SendOptions::default()).unwrap();
+    assert_eq!(scene.sent_v4()[0].to, other_mac);
+    let everything = "0.0.0.0/0".parse().unwrap();
+    assert!(scene.stack.remove_route(everything, Some(PEER.into())));
+    let refused = scene.send_v4(7, (FAR, 53), b"x", &SendOptions::default());
+    assert_eq!(refused, Err(SendError::RouteNotFound));
+    assert!(scene.stack.add_route(everything, Some(PEER.into())));
+    scene.send_v4(7, (FAR, 53), b"x", &SendOptions::default()).unwrap();
+    assert_eq!(scene.sent_v4()[0].to, PEER_MAC);
+}
