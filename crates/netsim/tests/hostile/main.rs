@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "they are tests, helpers and all")]
 
 mod craft;
+mod floods;
 mod mutate;
 mod scene;
 
@@ -97,8 +98,10 @@ fn deceive(seed: u64) {
             scene.assert_bounds_hold("amid lies");
         }
     }
-    // Neighbours are believed for a while, and then asked again.
-    for _ in 0..12 {
+    // A neighbour is believed for as long as a router says: for an hour and a half at the most (RFC
+    // 4861 §6.2.1, §6.3.2). Then it is asked again.
+    scene.run(Duration::from_secs(5_400));
+    for _ in 0..20 {
         scene.talk(Duration::from_secs(10));
     }
     scene.missing();

@@ -124,8 +124,11 @@ impl Scene {
     /// Lets time pass, and the DHCP server work.
     pub(crate) fn run(&mut self, duration: Duration) {
         let end = self.net.now() + duration;
+        // How long the server takes.
+        let step = if duration < Duration::from_secs(60) { 20 } else { 500 };
+        let step = duration.min(Duration::from_millis(step));
         while self.net.now() < end {
-            self.net.run_for(duration.min(Duration::from_millis(20)));
+            self.net.run_for(step);
             while let Some(frame) = self.server.pop() {
                 if let Some(answer) = self.serve(&frame) {
                     self.server.push(&answer);
