@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "they are tests, helpers and all")]
 
+mod corpus;
 mod craft;
 mod floods;
 mod mutate;
@@ -17,8 +18,9 @@ use std::time::{Duration, Instant};
 
 use mnet_proto::Drop as Reason;
 
+use crate::corpus::corpus;
 use crate::mutate::Noise;
-use crate::scene::{GROUPS, LEASED, ROUND, Scene, corpus};
+use crate::scene::{GROUPS, LEASED, ROUND, Scene};
 
 /// Rounds of a conversation amid noise, each of a millisecond, in one run.
 const ROUNDS: usize = 3_000;
