@@ -154,7 +154,7 @@ fn bridge_asks(igmp: u8, mld: u8, from_its_address: bool, reports: [&str; 2]) {
 }
 
 const V3: [&str; 2] = ["igmp v3 report", "multicast listener report v2"];
-const V2: [&str; 2] = ["igmp v2 report 239.1.2.3", "multicast listener report max resp"];
+const V2: [&str; 2] = ["igmp v2 report 239.1.2.3", "delay: 0 addr: ff05::1234"];
 
 #[test]
 #[ignore = "needs root: makes a TAP in a network namespace"]
@@ -172,7 +172,6 @@ fn a_bridge_that_asks_in_igmpv2_and_mldv1_knows_its_groups() {
 #[ignore = "needs root: makes a TAP in a network namespace"]
 fn a_bridge_that_asks_without_an_address_knows_its_groups() {
     // So do Linux's, unless they are told otherwise: from 0.0.0.0 (RFC 4541 §2.1.1).
-    bridge_asks(3, 2, false, V3);
     bridge_asks(2, 1, false, V2);
 }
 

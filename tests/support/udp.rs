@@ -63,29 +63,29 @@ pub fn burst(socket: &UdpSocket, length: usize) {
     }
 }
 
-/// Waits until 100 datagrams, one after the other, come back without loss; panics if that takes
-/// longer than `patience`.
-pub fn recovers(socket: &UdpSocket, patience: Duration) {
+/// Waits until 100 datagrams of `length` bytes, one after the other, come back without loss, and
+/// panics if that takes longer than `patience` after `what`.
+pub fn recovers(socket: &UdpSocket, length: usize, patience: Duration, what: &str) {
     let started = Instant::now();
     socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-    let mut received = [0; 8];
-    let mut in_a_row = 0u64;
-    let mut number = 0u64;
+    let (mut sent, mut received) = (vec![0xa5; length], vec![0; length + 1]);
+    let (mut in_a_row, mut number) = (0, 0u64);
     while in_a_row < 100 {
-        assert!(started.elapsed() < patience, "{in_a_row} in a row came back of {number}");
+        assert!(started.elapsed() < patience, "after {what}: {in_a_row} of {number}");
         number += 1;
-        let _ = socket.send(&number.to_be_bytes());
-        loop {
+        sent[..8].copy_from_slice(&number.to_be_bytes());
+        let mut came_back = socket.send(&sent).is_ok();
+        while came_back {
             match socket.recv(&mut received) {
-                Ok(8) if received == number.to_be_bytes() => break in_a_row += 1,
-                // An earlier one that was late.
+                Ok(length) if received[..length] == sent => break,
+                // One that was given up has come back after all.
                 Ok(_) => {}
-                Err(_) => {
-                    in_a_row = 0;
-                    thread::sleep(Duration::from_millis(20));
-                    break;
-                }
+                Err(_) => came_back = false,
             }
+        }
+        in_a_row = if came_back { in_a_row + 1 } else { 0 };
+        if !came_back {
+            thread::sleep(Duration::from_millis(20));
         }
     }
 }
