@@ -99,7 +99,7 @@ fn survives(arguments: &str, attacks: &[&str]) {
 #[test]
 #[ignore = "needs root: makes a TAP in a network namespace"]
 fn floods_of_router_advertisements() {
-    let floods = ["", "-R ", "-P ", "-s -P ", "-F ", "-H ", "-G "];
+    let floods = ["", "-R ", "-P ", "-s -P ", "-F ", "-H ", "-f -a "];
     survives(
         "",
         &floods
