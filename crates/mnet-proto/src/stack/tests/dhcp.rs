@@ -350,3 +350,22 @@ fn classless_routes_are_followed() {
     let sent: Vec<_> = scene.sent_v4().iter().map(|seen| seen.to).collect();
     assert_eq!(sent, [PEER_MAC, ROUTER_MAC]);
 }
+
+#[test]
+fn a_lost_lease_leaves_nothing_behind_for_other_addresses() {
+    let mut scene = leased(|lease| lease.mtu = Some(576));
+    let (now, cidr) = (scene.now, "10.0.0.70/24".parse().unwrap());
+    assert!(scene.stack.add_address(now, cidr));
+    scene.drive(Duration::from_secs(1_785));
+    let request = scene.said().pop().unwrap().message;
+    scene.answer(LEASED, &server(Kind::Nak, &request, |_| ()));
+    scene.sent();
+    assert_eq!(addresses(&scene), ["10.0.0.70/24"]);
+    scene.receive(&arp(REQUEST, (PEER_MAC, PEER), [10, 0, 0, 70].into()));
+    scene.sent();
+    scene.send_v4(7, (PEER, 9), &[0; 1_472], &SendOptions::default()).unwrap();
+    let sent = scene.sent_v4();
+    assert_eq!((sent.len(), sent[0].source()), (1, [10, 0, 0, 70].into()));
+    let sent = scene.send_v4(7, (FAR, 9), b"x", &SendOptions::default());
+    assert_eq!(sent, Err(SendError::RouteNotFound));
+}
