@@ -77,9 +77,10 @@ fn of_neighbours_beyond_number_none_displaces_one_that_is_talked_to() {
             IpAddr::V6(_) => craft::ping(mac, (from, v6), 56),
         }
     });
-    let stats = scene.net.stack(a).stats();
-    assert!(stats.dropped[Reason::NeighborUnreachable] > 500, "{:?}", stats.dropped);
-    assert!(stats.dropped[Reason::NeighborQueueFull] > 500, "{:?}", stats.dropped);
+    // What waited in vain made room for what came later.
+    let dropped = &scene.net.stack(a).stats().dropped;
+    let gone = dropped[Reason::NeighborUnreachable] + dropped[Reason::NeighborQueueFull];
+    assert!(gone > 1_000, "{:?}", dropped.iter().collect::<Vec<_>>());
     scene.run(QUIET);
     scene.assert_nothing_is_held("after the flood");
 }
