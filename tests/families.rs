@@ -33,8 +33,9 @@ fn linux_pings_it_with_every_size() {
     let zoned = format!("{link_local}%{TAP}");
     for address in [&ipv4.to_string(), &global.to_string(), &zoned] {
         for size in [0, 56, 1_452, 1_453, 1_472, 1_473, 8_000, 65_507] {
-            let said = namespace.run("ping", &format!("-c5 -i0.02 -W5 -s {size} {address}"));
-            assert!(said.contains("5 received"), "{said}");
+            // For the last answer, ping waits no longer than the interval.
+            let said = namespace.run("ping", &format!("-c3 -i0.2 -s {size} {address}"));
+            assert!(said.contains("3 received"), "{said}");
         }
     }
     drop(running);

@@ -52,7 +52,7 @@ pub(crate) fn receive(ip: &mut Ip, now: Instant, received: Received) -> Option<R
 /// Answers a request in the packet that it came in.
 fn echo(ip: &mut Ip, now: Instant, metadata: &Metadata, rest: [u8; 4], mut packet: Packet) {
     packet.trim_front(HEADER_LEN);
-    let Ok(route) = ip.route_back(now, metadata.source, metadata.destination) else {
+    let Ok(route) = ip.route_back(now, metadata.source, Some(metadata.destination)) else {
         return ip.count(Drop::IcmpUnhandled);
     };
     if !Header::emit(&mut packet, ECHO_REPLY, 0, rest) {
@@ -161,7 +161,7 @@ pub(crate) fn error(
     if metadata.cast != Cast::Unicast || metadata.link_group || about_error {
         return;
     }
-    let Ok(route) = ip.route_back(now, metadata.source, metadata.destination) else {
+    let Ok(route) = ip.route_back(now, metadata.source, Some(metadata.destination)) else {
         return ip.count(Drop::IcmpUnhandled);
     };
     if !ip.icmp_errors.allow(now) {

@@ -6,7 +6,7 @@ use netdev::{Instant, Packet};
 
 use super::{IcmpError, Report, flow, sent};
 use crate::ip::ipv6::quoted;
-use crate::ip::{Cast, Ip, Metadata, Network, Received, SendOptions};
+use crate::ip::{Cast, Ip, Metadata, Received, SendOptions};
 use crate::neighbor::ndp;
 use crate::stats::Drop;
 use crate::wire::icmpv6::*;
@@ -80,7 +80,7 @@ fn way_back(
     metadata: &Metadata,
 ) -> Option<(crate::ip::Route, Ipv6Addr, Ipv6Addr)> {
     let from = (metadata.cast == Cast::Unicast).then_some(metadata.destination);
-    let route = ip.route(now, metadata.source, from).ok()?;
+    let route = ip.route_back(now, metadata.source, from).ok()?;
     let (IpAddr::V6(source), IpAddr::V6(destination)) = (route.source, route.destination) else {
         return None;
     };

@@ -335,9 +335,9 @@ impl Ip {
         &self,
         now: Instant,
         destination: IpAddr,
-        source: IpAddr,
+        source: Option<IpAddr>,
     ) -> Result<Route, SendError> {
-        let route = selection::find(self, now, destination, Some(source))?;
+        let route = selection::find(self, now, destination, source)?;
         Ok(self.destinations.narrow(now, route))
     }
 
