@@ -11,6 +11,7 @@ use rand_core::{Rng, SeedableRng};
 use crate::autoconf::Lease;
 use crate::autoconf::dhcpv4::Client;
 use crate::config::{Config, ConfigError, Ipv4Config};
+use crate::ethernet::Link;
 use crate::icmp;
 use crate::ip::{
     Address, AddressEvent, Cast, Ip, IpCidr, Network, Origin, Received, SendError, SendOptions,
@@ -30,6 +31,8 @@ mod dhcp;
 /// [`Stack::handle_timeout`] when [`Stack::poll_timeout`] says so, and after any call sends what
 /// [`Stack::outgoing`] holds and asks [`Stack::poll_event`] until there is none. `now` never goes
 /// back from one call to the next.
+// The way of a datagram is `inline`, and compiled for speed by the crate that calls it. What it
+// branches off to is not, so that it can be compiled for size.
 pub struct Stack {
     ip: Ip,
     udp: Udp,
@@ -61,15 +64,21 @@ impl Stack {
         now: Instant,
         seed: [u8; 32],
     ) -> Result<Self, ConfigError> {
-        config.check(device.mtu())?;
+        Self::on(Link::new(device, pool), config, now, seed)
+    }
+
+    /// A host on a link.
+    #[inline(never)]
+    fn on(link: Link, config: &Config, now: Instant, seed: [u8; 32]) -> Result<Self, ConfigError> {
+        config.check(link.mtu)?;
         let mut random = ChaCha20Rng::from_seed(seed);
         let dhcp = (config.ipv4 == Ipv4Config::Dhcp).then(|| {
             let mut seed = [0; 32];
             random.fill_bytes(&mut seed);
-            Client::new(device.mac(), device.mtu(), seed)
+            Client::new(link.mac, link.mtu, seed)
         });
         let mut stack = Self {
-            ip: Ip::new(config, device, pool, now, random),
+            ip: Ip::new(config, link, now, random),
             udp: Udp::new(config),
             dhcp,
             transmit_queue: config.transmit_queue,
@@ -171,6 +180,7 @@ impl Stack {
     }
 
     /// Takes a frame that the device has received.
+    #[inline]
     pub fn handle_frame(&mut self, now: Instant, mut packet: Packet) {
         let ip = &mut self.ip;
         ip.stats.frames_received += 1;
@@ -180,23 +190,27 @@ impl Stack {
         let received = match ethertype {
             ethernet::IPV4 if ip.v4.enabled => ipv4::receive(ip, now, packet, !to_us_alone),
             ethernet::IPV6 => ipv6::receive(ip, now, packet, !to_us_alone),
-            ethernet::ARP if ip.v4.enabled => {
-                arp::receive(ip, now, packet);
-                return self.settle(now);
-            }
+            ethernet::ARP if ip.v4.enabled => return self.receive_arp(now, packet),
             _ => return ip.count(Drop::EthernetProtocol),
         };
-        if let Some(received) = received {
-            self.deliver(now, received);
+        match received {
+            Some(received) if received.protocol == wire::UDP => self.deliver_udp(now, received),
+            Some(received) => self.deliver(now, received),
+            None => {}
         }
     }
 
-    /// Hands a datagram to the protocol that it carries.
-    #[inline]
+    #[inline(never)]
+    fn receive_arp(&mut self, now: Instant, packet: Packet) {
+        arp::receive(&mut self.ip, now, packet);
+        self.settle(now);
+    }
+
+    /// Hands what is not UDP to the protocol that it is.
+    #[inline(never)]
     fn deliver(&mut self, now: Instant, received: Received) {
         let Self { ip, udp, .. } = self;
         let report = match (received.protocol, received.metadata.source) {
-            (wire::UDP, _) => return self.deliver_udp(now, received),
             (wire::ICMP, IpAddr::V4(_)) => icmp::v4::receive(ip, now, received),
             (wire_v6::ICMP, IpAddr::V6(_)) => icmp::v6::receive(ip, now, received),
             (wire::IGMP, IpAddr::V4(_)) => {

@@ -294,9 +294,9 @@ impl Reassembler {
         self.shares.add(key.source);
         self.next_timer = Some(self.next_timer.map_or(expires, |next| next.min(expires)));
         if self.shares.of(key.source).datagrams > per_sender {
-            self.evict(&key, |other, _| other.source == key.source, |_| 0, evicted);
+            self.evict(&key, &|other, _| other.source == key.source, |_| 0, evicted);
         } else if self.shares.total().datagrams > datagrams {
-            self.evict(&key, |_, _| true, |share| share.datagrams, evicted);
+            self.evict(&key, &|_, _| true, |share| share.datagrams, evicted);
         }
         true
     }
@@ -357,7 +357,7 @@ impl Reassembler {
             return false;
         }
         while self.shares.total().bytes + growth > self.limits.bytes {
-            if !self.evict(key, |_, other| other.size() > 0, |share| share.bytes, evicted) {
+            if !self.evict(key, &|_, other| other.size() > 0, |share| share.bytes, evicted) {
                 return false;
             }
         }
@@ -369,8 +369,8 @@ impl Reassembler {
     fn evict(
         &mut self,
         key: &Key,
-        among: impl Fn(&Key, &Datagram) -> bool,
-        weight: impl Fn(Share) -> usize,
+        among: &dyn Fn(&Key, &Datagram) -> bool,
+        weight: fn(Share) -> usize,
         evicted: &mut impl FnMut(Reason),
     ) -> bool {
         let others = self

@@ -186,6 +186,7 @@ pub(crate) fn leave_group(ip: &mut Ip, now: Instant, address: Ipv6Addr) {
 }
 
 /// Checks a datagram and takes its headers off. Returns what is in it, if it is for us and whole.
+#[inline]
 pub(crate) fn receive(
     ip: &mut Ip,
     now: Instant,
@@ -201,6 +202,7 @@ pub(crate) fn receive(
     }
 }
 
+#[inline]
 fn check(
     ip: &mut Ip,
     now: Instant,
@@ -291,6 +293,7 @@ impl From<Drop> for Fault {
 }
 
 impl Walk {
+    #[inline]
     fn run(mut self, ip: &mut Ip, now: Instant) -> Result<Option<Received>, Drop> {
         loop {
             let fault = match self.look() {

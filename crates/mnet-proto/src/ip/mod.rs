@@ -15,7 +15,7 @@ use alloc::collections::VecDeque;
 use core::net::{IpAddr, Ipv4Addr};
 
 use chacha20::ChaCha20Rng;
-use netdev::{Device, Instant, Packet, Pool};
+use netdev::{Instant, Packet};
 use rand_core::Rng;
 use thiserror::Error;
 
@@ -189,14 +189,7 @@ pub(crate) struct Ip {
 }
 
 impl Ip {
-    pub(crate) fn new(
-        config: &Config,
-        device: &impl Device,
-        pool: Pool,
-        now: Instant,
-        mut random: ChaCha20Rng,
-    ) -> Self {
-        let link = Link::new(device, pool);
+    pub(crate) fn new(config: &Config, link: Link, now: Instant, mut random: ChaCha20Rng) -> Self {
         let mut keyed = || Keyed(random.next_u64(), random.next_u64());
         let mut ip = Self {
             v4: Ipv4::new(config, link.mtu),
@@ -282,6 +275,7 @@ impl Ip {
     }
 
     /// Does what time asks for.
+    #[inline(never)]
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.neighbors.handle_timeout(now);
         if self.routes.handle_timeout(now) {
@@ -362,6 +356,7 @@ impl Network for Ip {
         }
     }
 
+    #[inline]
     fn cast(&self, address: IpAddr) -> Cast {
         match address {
             IpAddr::V4(address) if self.v4.is_broadcast(address) => Cast::Broadcast,
@@ -370,6 +365,7 @@ impl Network for Ip {
         }
     }
 
+    #[inline]
     fn is_local(&self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(address) => self.v4.is_own(address),
@@ -377,10 +373,12 @@ impl Network for Ip {
         }
     }
 
+    #[inline]
     fn wants_udp_checksum(&self) -> bool {
         !self.link.checksums.fills_udp
     }
 
+    #[inline(never)]
     fn random(&mut self) -> u32 {
         self.random.next_u32()
     }

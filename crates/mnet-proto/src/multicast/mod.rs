@@ -343,9 +343,9 @@ impl Multicast {
             group.tell(now, now + spread(random, AGAIN), *address, &mut records);
         }
         if ipv6 {
-            self.outbox.extend(mld::reports(&records, max));
+            mld::reports(&records, max).for_each(|report| self.outbox.push_back(report));
         } else {
-            self.outbox.extend(igmp::reports(&records, max));
+            igmp::reports(&records, max).for_each(|report| self.outbox.push_back(report));
         }
     }
 

@@ -188,6 +188,7 @@ impl Cache {
     }
 
     /// Looks a neighbour up to send it something.
+    #[inline]
     pub(crate) fn lookup(&mut self, now: Instant, address: IpAddr) -> Lookup {
         let Some(entry) = self.entries.get_mut(&address) else { return Lookup::Unresolved };
         entry.last_used = now;
