@@ -20,9 +20,13 @@ pub(crate) enum Platform {
 
 const TARGET: &str = "x86_64-unknown-none";
 
-/// How an image is compiled: for size and speed at once, and without what nobody reads.
-const PROFILE: [&str; 6] = [
+/// How an image is compiled: for size, but for speed where every datagram passes, and without what
+/// nobody reads.
+const PROFILE: [&str; 9] = [
     r#"profile.image.inherits="release""#,
+    r#"profile.image.opt-level="z""#,
+    "profile.image.package.mnet.opt-level=3",
+    "profile.image.package.netdev.opt-level=3",
     "profile.image.lto=true",
     "profile.image.codegen-units=1",
     r#"profile.image.panic="abort""#,
