@@ -5,21 +5,21 @@
 
 extern crate alloc;
 
-use alloc::boxed::Box;
 use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::error::Error;
+use core::fmt::Display;
 use core::net::IpAddr;
 
 use mnet::{Filter, RecvError, UdpSocket};
 
 #[mkernel::main(net = "service")]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<(), String> {
     let (ports, groups) = arguments()?;
-    let stack = mnet::stack("service").await?;
+    let stack = mnet::stack("service").await.map_err(text)?;
     let mut sockets = Vec::new();
     for &port in &ports {
-        let socket = stack.udp().bind(port)?;
+        let socket = stack.udp().bind(port).map_err(text)?;
         socket.set_broadcast(true);
         for &group in &groups {
             socket.join(group, Filter::ANY).map_err(|error| format!("--join={group}: {error}"))?;
@@ -31,7 +31,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let echoes: Vec<_> = sockets.into_iter().map(|socket| mkernel::spawn(echo(socket))).collect();
     for echo in echoes {
-        echo.await??;
+        echo.await.map_err(text)?.map_err(text)?;
     }
     Ok(())
 }
@@ -45,8 +45,13 @@ async fn echo(socket: UdpSocket) -> Result<(), RecvError> {
     }
 }
 
+/// What an error says. A boxed error would bring along how it is shown to a programmer: 10 KB.
+fn text(error: impl Display) -> String {
+    error.to_string()
+}
+
 /// What the arguments ask for, besides what they ask of the stack: ports and groups.
-fn arguments() -> Result<(Vec<u16>, Vec<IpAddr>), Box<dyn Error>> {
+fn arguments() -> Result<(Vec<u16>, Vec<IpAddr>), String> {
     let (mut ports, mut groups) = (Vec::new(), Vec::new());
     for argument in mkernel::args().filter(|argument| !mnet::is_argument(argument)) {
         let (name, value) = argument.split_once('=').unwrap_or((argument, ""));
@@ -55,7 +60,7 @@ fn arguments() -> Result<(Vec<u16>, Vec<IpAddr>), Box<dyn Error>> {
             ("--join", _, Ok(group)) => groups.push(group),
             _ => {
                 let usage = "give --port=N, with N from 1 to 65535, or --join=GROUP";
-                return Err(format!("{argument}: {usage}").into());
+                return Err(format!("{argument}: {usage}"));
             }
         }
     }
