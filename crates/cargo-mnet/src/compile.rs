@@ -25,7 +25,7 @@ const TARGET: &str = "x86_64-unknown-none";
 const PROFILE: [&str; 9] = [
     r#"profile.image.inherits="release""#,
     r#"profile.image.opt-level="z""#,
-    "profile.image.package.mnet.opt-level=3",
+    "profile.image.package.mnet.opt-level=2",
     "profile.image.package.netdev.opt-level=3",
     "profile.image.lto=true",
     "profile.image.codegen-units=1",
@@ -35,10 +35,11 @@ const PROFILE: [&str; 9] = [
 ];
 
 /// An image lies at a fixed address, as the linker script in mkernel says, and uses no vector
-/// registers, not even where a library would.
-const FLAGS: [&str; 3] = [
+/// registers, not even where a library would. Functions of the same code are one.
+const FLAGS: [&str; 4] = [
     "-Crelocation-model=static",
     "-Clink-arg=-Tmkernel-spt.ld",
+    "-Clink-arg=--icf=all",
     r#"--cfg=chacha20_backend="soft""#,
 ];
 
