@@ -127,19 +127,45 @@ fn an_ipv6_address_that_linux_has_is_not_used() {
     drop(running);
 }
 
+/// Whether Linux finds that nobody has an address (RFC 5227 §2.1.1).
+fn is_free(namespace: &Namespace, address: &str) -> bool {
+    let mut arping = namespace.command("arping");
+    let arping = arping.args(["-D", "-c2", "-w2", "-I", TAP, address]);
+    arping.output().unwrap().status.success()
+}
+
 #[test]
 #[ignore = "needs root: makes a TAP in a network namespace"]
-fn linux_finds_that_its_addresses_are_taken() {
+fn linux_finds_that_its_ipv4_address_is_taken() {
+    let namespace = Namespace::new();
+    let capture = Capture::start(&namespace, "arp");
+    let running = namespace.echo(BOTH).ready();
+    let _ = capture.line("Request who-has 10.0.0.2 tell 10.0.0.2");
+    assert!(!is_free(&namespace, "10.0.0.2"));
+    assert!(is_free(&namespace, "10.0.0.3"));
+    exchange(&namespace, &["10.0.0.2".parse().unwrap()]);
+    drop(running);
+}
+
+#[test]
+#[ignore = "needs root: makes a TAP in a network namespace"]
+fn an_ipv4_address_that_it_already_answers_at_is_taken_from_the_start() {
+    let namespace = Namespace::new();
+    let running = namespace.echo(BOTH);
+    let address = running.address("10.0.0.2/24, static");
+    exchange(&namespace, &[address]);
+    // Who merely asks whether it is free does not take it away.
+    assert!(!is_free(&namespace, "10.0.0.2"));
+    exchange(&namespace, &[address]);
+    drop(running);
+}
+
+#[test]
+#[ignore = "needs root: makes a TAP in a network namespace"]
+fn linux_finds_that_its_ipv6_address_is_taken() {
     let namespace = Namespace::new();
     let (running, _) = image(&namespace);
-    let arping = |address: &str| {
-        let mut arping = namespace.command("arping");
-        let arping = arping.args(["-D", "-c2", "-w2", "-I", TAP, address]);
-        arping.output().unwrap().status.success()
-    };
-    assert!(!arping("10.0.0.2"), "it is in use");
-    assert!(arping("10.0.0.3"), "it is free");
-    // The same in IPv6: Linux looks whether it is free before it uses it.
+    // It looks whether an address is free before it uses it.
     namespace.set(&format!("ipv6/conf/{TAP}/accept_dad"), "1");
     namespace.set("ipv6/conf/all/accept_dad", "1");
     for (address, taken) in [("fd00::2", true), ("fd00::3", false)] {

@@ -12,15 +12,13 @@ use std::time::{Duration, Instant};
 use mnet_tests::{Running, built, burst, client, image, ping_pong, workspace};
 use rustix::process::Signal;
 
-const ADDRESS: [&str; 2] = ["--ipv4=10.0.2.15/24", "--ipv4-gateway=10.0.2.2"];
-
 /// Echo on the user network, and where it can be reached: its port 7 first, then the others.
 fn echo(options: &[&str], arguments: &[&str]) -> Command {
     // Whoever runs the tests may ignore SIGINT, as shells do for what is in the background.
     let mut command = Command::new("env");
     command.arg("--default-signal=INT").arg(&built().tender);
     command.arg("--net:service=user").args(options).arg(&built().echo);
-    command.args(ADDRESS).args(arguments);
+    command.args(arguments);
     command
 }
 
@@ -62,7 +60,7 @@ fn each_port_that_is_asked_for_answers() {
     let running = Running::start(&mut echo(&options, &["--port=7000", "--port=7001"]));
     let addresses = [published(&running, 7_000), published(&running, 7_001)];
     let line = running.line("ready: ");
-    assert!(line.ends_with("ready: 10.0.2.15/24 echoes on UDP ports [7000, 7001]"), "{line}");
+    assert!(line.ends_with("ready: echoes on UDP ports [7000, 7001]"), "{line}");
     for address in addresses {
         ping_pong(&client(address), 64, 10);
     }
@@ -85,10 +83,17 @@ fn the_hosted_build_of_the_same_source_does_the_same() {
 
 #[test]
 fn what_is_wrong_with_an_argument_is_one_line_and_status_1() {
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 11] = [
         (&["--ipv4=10.0.2.15"], "--ipv4=10.0.2.15: not an address with a prefix length, such as"),
         (&["--ipv4=10.0.2.255/24"], "10.0.2.255/24 is no address for a host"),
-        (&["--ipv4-gateway=10.0.3.1"], "gateway 10.0.3.1 is no other host on the link of"),
+        (
+            &["--ipv4=10.0.2.15/24", "--ipv4-gateway=10.0.3.1"],
+            "gateway 10.0.3.1 is no other host on the link of",
+        ),
+        (&["--ipv4-gateway=10.0.2.2"], "--ipv4-gateway without --ipv4: give the image an address"),
+        (&["--ipv6=ff02::1/64"], "ff02::1/64 is no address for a host"),
+        (&["--ipv6=fe80::1"], "--ipv6=fe80::1: not an address with a prefix length, such as"),
+        (&["--join=10.0.0.1"], "--join=10.0.0.1: Not a multicast address"),
         (&["--ipv4-gateway=gate"], "--ipv4-gateway=gate: not an address, such as"),
         (&["--port=70000"], "--port=70000: give --port=N, with N from 1 to 65535"),
         (&["--prot=7"], "--prot=7: give --port=N"),
@@ -104,12 +109,35 @@ fn what_is_wrong_with_an_argument_is_one_line_and_status_1() {
 }
 
 #[test]
-fn an_image_without_an_address_says_how_to_give_it_one() {
-    let mut command = Command::new(&built().tender);
-    let output = command.arg("--net:service=user").arg(&built().echo).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(said.contains("no address: give the image one, such as --ipv4=10.0.0.2/24"), "{said}");
+fn an_image_without_arguments_finds_its_addresses_and_says_them() {
+    let running = Running::start(&mut echo(&["--publish=0:7"], &[]));
+    let address = published(&running, 7);
+    let _ = running.line("mnet: service: 10.0.2.15/24, by DHCP");
+    let running = running.ready();
+    let socket = client(address);
+    [0, 1, 1_472, 1_473, 9_000, 65_507].iter().for_each(|&length| ping_pong(&socket, length, 3));
+    let _ = running.line("/64, link-local");
+    let _ = running.line("mnet: service: fd00:10:2:0:");
+}
+
+#[test]
+fn over_ipv6_the_host_is_answered_too() {
+    let mut command = echo(&["--publish=[::1]:0:7/udp"], &["--ipv4=none"]);
+    let running = Running::start(&mut command);
+    let address = published(&running, 7);
+    assert!(address.is_ipv6());
+    let _ = running.line("mnet: service: fd00:10:2:0:");
+    let socket = client(address);
+    [0, 1, 1_452, 1_453, 9_000, 65_507].iter().for_each(|&length| ping_pong(&socket, length, 3));
+}
+
+#[test]
+fn a_static_address_does_as_well() {
+    let arguments = ["--ipv4=10.0.2.15/24", "--ipv4-gateway=10.0.2.2", "--ipv6=none"];
+    let running = Running::start(&mut echo(&["--publish=0:7"], &arguments));
+    let address = published(&running, 7);
+    let _ = running.line("mnet: service: 10.0.2.15/24, static");
+    ping_pong(&client(address), 64, 100);
 }
 
 #[test]

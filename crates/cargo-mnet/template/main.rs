@@ -13,6 +13,7 @@ const PORT: u16 = 7;
 async fn main() -> Result<(), Box<dyn Error>> {
     let stack = mnet::stack("service").await?;
     let socket = stack.udp().bind(PORT)?;
+    stack.ready().await;
     log::info!("ready on UDP port {PORT}");
     loop {
         let datagram = socket.recv_datagram().await?;
