@@ -8,6 +8,7 @@ use rand_core::Rng;
 
 use super::Evidence;
 use crate::autoconf::{Conflict, Step};
+use crate::ip::address::Own;
 use crate::ip::{AddressEvent, Ip, Origin, ipv4};
 use crate::stats::Drop;
 use crate::wire::arp::{Arp, REPLY, REQUEST};
@@ -27,9 +28,9 @@ pub(crate) fn receive(ip: &mut Ip, now: Instant, mut packet: Packet) {
     if !known || !mac.is_unicast() || mac == ip.link.mac || !sane {
         return ip.count(Drop::ArpMalformed);
     }
-    // Another that is about to take the address counts as one that has it, as long as we are no
-    // further ourselves (RFC 5227 §2.1.1).
-    let probed = sender.is_unspecified() && arp.opcode() == REQUEST && is_tentative(ip, target);
+    // Another that is about to take an address that is not used yet counts as one that has it (RFC
+    // 5227 §2.1.1). If it is in use, the other is told so as ever.
+    let probed = sender.is_unspecified() && arp.opcode() == REQUEST && is_awaited(ip, target);
     if own || probed {
         return conflict(ip, now, if probed { target } else { sender });
     }
@@ -55,9 +56,11 @@ pub(crate) fn receive(ip: &mut Ip, now: Instant, mut packet: Packet) {
     }
 }
 
-fn is_tentative(ip: &Ip, address: Ipv4Addr) -> bool {
+/// Whether the host asks for an address, and does not use it yet.
+fn is_awaited(ip: &Ip, address: Ipv4Addr) -> bool {
     let mut own = ip.v4.addresses.iter();
-    own.any(|own| own.cidr.address() == address && own.claim.is_tentative())
+    let awaited = |own: &Own<_>| own.claim.is_tentative() && !ipv4::is_used(own);
+    own.any(|own| own.cidr.address() == address && awaited(own))
 }
 
 /// Somebody else uses an address of ours.

@@ -76,10 +76,9 @@ fn an_address_is_asked_for_three_times_and_told_of_twice() {
 #[test]
 fn an_address_that_somebody_has_is_not_used_and_asked_for_again_after_a_minute() {
     for conflict in [
-        // It answers, it asks for another, or it asks for the address as we do.
+        // It answers, or it asks for another.
         Arp { opcode: 2, sender: (OTHER_MAC, HOST), target: (HOST_MAC, NOBODY) },
         Arp { opcode: 1, sender: (OTHER_MAC, HOST), target: (Mac::default(), PEER) },
-        Arp { opcode: 1, sender: (OTHER_MAC, NOBODY), target: (Mac::default(), HOST) },
     ] {
         let mut scene = Card::default().fresh(|_| ());
         scene.stack.udp_bind(7).unwrap();
@@ -112,6 +111,25 @@ fn an_address_that_somebody_has_is_not_used_and_asked_for_again_after_a_minute()
         scene.receive(&request((PEER_MAC, PEER), HOST));
         assert_eq!(scene.sent().len(), 1);
     }
+}
+
+#[test]
+fn who_is_about_to_take_an_address_in_use_is_told_so_and_one_that_is_not_is_left_to_them() {
+    let probe = Arp { opcode: 1, sender: (OTHER_MAC, NOBODY), target: (Mac::default(), HOST) };
+    let mut scene = Card::default().fresh(|_| ());
+    over(&mut scene, Duration::from_secs(1));
+    scene.receive(&probe.frame(Mac::BROADCAST));
+    assert_eq!(scene.sent().len(), 1);
+    assert_eq!(scene.stack.addresses().count(), 1);
+
+    // Once it was another's, it is asked for before it is used again.
+    let theft = Arp { opcode: 2, sender: (OTHER_MAC, HOST), target: (HOST_MAC, NOBODY) };
+    scene.receive(&theft.frame(Mac::BROADCAST));
+    let asked = over(&mut scene, Duration::from_secs(62));
+    assert_eq!(asked[0].1, asks(NOBODY, HOST));
+    scene.receive(&probe.frame(Mac::BROADCAST));
+    assert!(scene.sent().is_empty());
+    assert!(over(&mut scene, Duration::from_secs(59)).is_empty(), "another minute it waits");
 }
 
 #[test]
