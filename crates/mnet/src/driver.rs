@@ -31,9 +31,7 @@ pub(crate) async fn drive(shared: Weak<Shared>, device: impl Device, name: Strin
         match driver.turn(cx, &shared, &mut state) {
             Ok(()) => Poll::Pending,
             Err(Gone) => {
-                log::error!("{}: {Gone}", driver.name);
-                state.stack.handle_gone();
-                state.wake_all();
+                driver.give_up(&mut state);
                 Poll::Ready(())
             }
         }
@@ -66,9 +64,7 @@ impl<D: Device> Driver<D> {
             match event {
                 Event::Readable(socket) => state.readers(socket).wake_all(),
                 Event::Address(event) => {
-                    let bad = matches!(event, AddressEvent::Conflict(_));
-                    let level = if bad { log::Level::Warn } else { log::Level::Info };
-                    log::log!(target: "mnet", level, "{}: {event}", self.name);
+                    self.tell(&event);
                     state.ready.wake_all();
                 }
                 _ => {}
@@ -102,7 +98,9 @@ impl<D: Device> Driver<D> {
             return Ok(());
         }
         let received = self.device.receive(&shared.pool, &mut self.frames, BATCH)?;
-        self.frames.drain(..).for_each(|frame| state.stack.handle_frame(now, frame));
+        while let Some(frame) = self.frames.pop_front() {
+            state.stack.handle_frame(now, frame);
+        }
         state.stack.count_missed(received.dropped);
         self.drained = received.drained;
         Ok(())
@@ -117,6 +115,24 @@ impl<D: Device> Driver<D> {
         }
         self.device.transmit(outgoing)?;
         Ok(!outgoing.is_empty() && self.device.poll_transmit(cx).is_ready())
+    }
+
+    /// Tells whoever reads the log of an address.
+    #[cold]
+    #[inline(never)]
+    fn tell(&self, event: &AddressEvent) {
+        let bad = matches!(event, AddressEvent::Conflict(_));
+        let level = if bad { log::Level::Warn } else { log::Level::Info };
+        log::log!(target: "mnet", level, "{}: {event}", self.name);
+    }
+
+    /// Tells everybody that the device is gone.
+    #[cold]
+    #[inline(never)]
+    fn give_up(&self, state: &mut State) {
+        log::error!("{}: {Gone}", self.name);
+        state.stack.handle_gone();
+        state.wake_all();
     }
 
     /// Sets the timer, and says whether its time has come already.
