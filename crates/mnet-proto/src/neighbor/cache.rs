@@ -322,8 +322,9 @@ impl Cache {
         }
         self.queued -= entry.waiting.len();
         let mac = entry.mac;
-        let send = |(packet, mtu)| Action::Send(packet, mac, mtu);
-        self.actions.extend(entry.waiting.drain(..).map(send));
+        while let Some((packet, mtu)) = entry.waiting.pop_front() {
+            self.actions.push_back(Action::Send(packet, mac, mtu));
+        }
         if let State::Reachable { until } | State::Delay { until } = entry.state {
             self.wait_until(until);
         }
@@ -356,7 +357,9 @@ impl Cache {
             let keep = entry.handle_timeout(now, address, retransmit, actions);
             if matches!(entry.state, State::Failed { .. }) || !keep {
                 *queued -= entry.waiting.len();
-                actions.extend(entry.waiting.drain(..).map(|(packet, _)| Action::GiveUp(packet)));
+                while let Some((packet, _)) = entry.waiting.pop_front() {
+                    actions.push_back(Action::GiveUp(packet));
+                }
             }
             if keep && let Some(timer) = entry.timer() {
                 next_timer = Some(next_timer.map_or(timer, |next: Instant| next.min(timer)));
@@ -376,10 +379,11 @@ impl Cache {
         let Some((&victim, _)) = idle.min_by_key(|(_, entry)| entry.worth()) else {
             return false;
         };
-        if let Some(mut entry) = self.entries.remove(&victim) {
+        if let Some(entry) = self.entries.remove(&victim) {
             self.queued -= entry.waiting.len();
-            let dropped = |_| Action::Count(Drop::NeighborUnreachable);
-            self.actions.extend(entry.waiting.drain(..).map(dropped));
+            for _ in entry.waiting {
+                self.actions.push_back(Action::Count(Drop::NeighborUnreachable));
+            }
         }
         true
     }

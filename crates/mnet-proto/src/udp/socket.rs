@@ -80,7 +80,8 @@ impl Socket {
     /// Drops the newest datagram in a large packet, and returns how much that took up.
     pub(super) fn drop_newest_large(&mut self) -> Option<usize> {
         let at = self.queue.iter().rposition(|datagram| datagram.packet.is_large())?;
-        let datagram = self.queue.remove(at)?;
+        (at + 1..self.queue.len()).for_each(|behind| self.queue.swap(behind - 1, behind));
+        let datagram = self.queue.pop_back()?;
         self.bytes -= datagram.packet.len();
         self.large -= super::large(&datagram.packet);
         Some(super::large(&datagram.packet))
