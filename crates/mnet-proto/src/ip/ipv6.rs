@@ -234,7 +234,11 @@ fn check(
     let (next, total_len) = (header.next_header, HEADER_LEN + header.payload_len());
     // What is behind the datagram is the frame's padding.
     packet.truncate(total_len);
-    let received = Walk::new(metadata, packet, next).run(ip, now)?;
+    let walk = Walk::new(metadata, packet, next);
+    let received = match next {
+        ipv4::UDP => Some(walk.arrive()),
+        _ => walk.run(ip, now)?,
+    };
     match received {
         Some(received) if icmp_only && received.protocol != ipv6::ICMP => Err(Drop::Ipv6Source),
         received => Ok(received),

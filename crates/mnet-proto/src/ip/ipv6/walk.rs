@@ -68,7 +68,7 @@ impl Walk {
     }
 
     /// Goes it, and returns what is at its end, if that is for us and whole.
-    #[inline]
+    #[inline(never)]
     pub(super) fn run(mut self, ip: &mut Ip, now: Instant) -> Result<Option<Received>, Drop> {
         loop {
             let fault = match self.look() {
@@ -108,7 +108,9 @@ impl Walk {
         self.at += len;
     }
 
-    fn arrive(mut self) -> Received {
+    /// Takes what the headers that have been passed lead to.
+    #[inline]
+    pub(super) fn arrive(mut self) -> Received {
         self.metadata.header_len = self.at as u16;
         self.packet.trim_front(self.at);
         Received { protocol: self.next, metadata: self.metadata, packet: self.packet }
