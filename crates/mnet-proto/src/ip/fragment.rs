@@ -17,17 +17,15 @@
 mod body;
 mod shares;
 
-use core::cmp::Reverse;
+use alloc::vec::Vec;
 use core::iter;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use hashbrown::HashMap;
 use netdev::{Instant, Packet, Pool};
 
 use self::body::{Body, Place};
 use self::shares::{Share, Shares};
-use crate::keyed::Keyed;
 
 /// How much is kept of datagrams that are not whole yet.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +58,7 @@ impl Default for Limits {
 }
 
 /// What the fragments of one datagram have in common.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
     /// Who sends it.
     pub source: IpAddr,
@@ -151,19 +149,17 @@ pub struct Expired {
 
 /// Datagrams that are not whole yet.
 pub struct Reassembler {
-    datagrams: HashMap<Key, Datagram, Keyed>,
+    // As they began, the oldest first. They are few: a table of hashes would find none sooner.
+    datagrams: Vec<Datagram>,
     shares: Shares,
     limits: Limits,
-    // How many datagrams there have been.
-    count: u64,
     // Not later than the first to expire.
     next_timer: Option<Instant>,
 }
 
 struct Datagram {
+    key: Key,
     expires: Instant,
-    // They are numbered as they begin: the smallest is the oldest.
-    number: u64,
     // None in one that is only remembered for having been discarded.
     body: Option<Body>,
 }
@@ -176,17 +172,10 @@ enum Added {
 }
 
 impl Reassembler {
-    /// An empty one, whose tables are hashed with a random `key`.
+    /// An empty one.
     #[must_use]
-    pub fn new(limits: Limits, key: [u64; 2]) -> Self {
-        let keyed = Keyed(key[0], key[1]);
-        Self {
-            datagrams: HashMap::with_hasher(keyed),
-            shares: Shares::new(keyed),
-            limits,
-            count: 0,
-            next_timer: None,
-        }
+    pub fn new(limits: Limits) -> Self {
+        Self { datagrams: Vec::new(), shares: Shares::default(), limits, next_timer: None }
     }
 
     /// Takes in a fragment: its payload is in the packet's window, its IP headers in front.
@@ -205,7 +194,7 @@ impl Reassembler {
         if let Err(reason) = piece.check(packet.len()) {
             return Outcome::Dropped(reason, packet);
         }
-        let expires = self.datagrams.get(&key).map(|datagram| datagram.expires);
+        let expires = self.find(&key).map(|datagram| datagram.expires);
         let late = expires.is_some_and(|expires| expires <= now);
         if late && self.remove(&key).is_some() {
             evicted(Reason::TimedOut);
@@ -252,14 +241,15 @@ impl Reassembler {
             return;
         }
         let shares = &mut self.shares;
-        for (key, datagram) in self.datagrams.extract_if(|_, datagram| datagram.expires <= now) {
+        for datagram in self.datagrams.extract_if(.., |datagram| datagram.expires <= now) {
+            let key = datagram.key;
             shares.remove(key.source, datagram.size());
             // One that was discarded has been told of.
             if let Some(body) = datagram.body {
                 expired(Expired { key, first: body.first });
             }
         }
-        self.next_timer = self.datagrams.values().map(|datagram| datagram.expires).min();
+        self.next_timer = self.datagrams.iter().map(|datagram| datagram.expires).min();
     }
 
     /// Bytes of memory held.
@@ -288,15 +278,13 @@ impl Reassembler {
             return false;
         }
         let expires = now + if key.source.is_ipv4() { v4_timeout } else { v6_timeout };
-        self.count += 1;
-        self.datagrams
-            .insert(key, Datagram { expires, number: self.count, body: Some(Body::default()) });
+        self.datagrams.push(Datagram { key, expires, body: Some(Body::default()) });
         self.shares.add(key.source);
         self.next_timer = Some(self.next_timer.map_or(expires, |next| next.min(expires)));
         if self.shares.of(key.source).datagrams > per_sender {
-            self.evict(&key, &|other, _| other.source == key.source, |_| 0, evicted);
+            self.evict(&key, &|other| other.key.source == key.source, |_| 0, evicted);
         } else if self.shares.total().datagrams > datagrams {
-            self.evict(&key, &|_, _| true, |share| share.datagrams, evicted);
+            self.evict(&key, &|_| true, |share| share.datagrams, evicted);
         }
         true
     }
@@ -332,8 +320,12 @@ impl Reassembler {
         }
     }
 
+    fn find(&mut self, key: &Key) -> Option<&mut Datagram> {
+        self.datagrams.iter_mut().find(|datagram| datagram.key == *key)
+    }
+
     fn body(&mut self, key: &Key) -> Result<&mut Body, Reason> {
-        let datagram = self.datagrams.get_mut(key);
+        let datagram = self.find(key);
         datagram.and_then(|datagram| datagram.body.as_mut()).ok_or(Reason::Poisoned)
     }
 
@@ -357,7 +349,7 @@ impl Reassembler {
             return false;
         }
         while self.shares.total().bytes + growth > self.limits.bytes {
-            if !self.evict(key, &|_, other| other.size() > 0, |share| share.bytes, evicted) {
+            if !self.evict(key, &|other| other.size() > 0, |share| share.bytes, evicted) {
                 return false;
             }
         }
@@ -369,18 +361,15 @@ impl Reassembler {
     fn evict(
         &mut self,
         key: &Key,
-        among: &dyn Fn(&Key, &Datagram) -> bool,
+        among: &dyn Fn(&Datagram) -> bool,
         weight: fn(Share) -> usize,
         evicted: &mut impl FnMut(Reason),
     ) -> bool {
-        let others = self
-            .datagrams
-            .iter()
-            .filter(|(other, datagram)| *other != key && among(other, datagram));
-        let victim = others.max_by_key(|(other, datagram)| {
-            (weight(self.shares.of(other.source)), Reverse(datagram.number))
-        });
-        let Some((&victim, _)) = victim else { return false };
+        // Of those that weigh the same it is the last that counts: the oldest.
+        let others = self.datagrams.iter().rev();
+        let others = others.filter(|other| other.key != *key && among(other));
+        let victim = others.max_by_key(|other| weight(self.shares.of(other.key.source)));
+        let Some(victim) = victim.map(|victim| victim.key) else { return false };
         if self.remove(&victim).is_some() {
             evicted(Reason::Evicted);
         }
@@ -388,7 +377,8 @@ impl Reassembler {
     }
 
     fn remove(&mut self, key: &Key) -> Option<Body> {
-        let datagram = self.datagrams.remove(key)?;
+        let at = self.datagrams.iter().position(|datagram| datagram.key == *key)?;
+        let datagram = self.datagrams.remove(at);
         self.shares.remove(key.source, datagram.size());
         if self.datagrams.is_empty() {
             self.next_timer = None;
@@ -398,9 +388,10 @@ impl Reassembler {
 
     /// Discards a datagram, but remembers until its time runs out that it was.
     fn poison(&mut self, key: &Key) {
-        if let Some(datagram) = self.datagrams.get_mut(key) {
-            self.shares.resize(key.source, datagram.size(), 0);
+        if let Some(datagram) = self.find(key) {
+            let before = datagram.size();
             datagram.body = None;
+            self.shares.resize(key.source, before, 0);
         }
     }
 }

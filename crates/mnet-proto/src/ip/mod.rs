@@ -198,10 +198,7 @@ impl Ip {
             destinations: Destinations::new(config.destinations, keyed()),
             identifications: Identifications::new(keyed()),
             neighbors: Cache::new(config, keyed()),
-            reassembler: Reassembler::new(
-                config.reassembly,
-                [random.next_u64(), random.next_u64()],
-            ),
+            reassembler: Reassembler::new(config.reassembly),
             multicast: Multicast::new(config.multicast_limits(), random.next_u64()),
             icmp_errors: RateLimiter::new(config.icmp_errors_per_second, config.icmp_error_burst),
             link,

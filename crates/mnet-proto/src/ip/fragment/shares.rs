@@ -1,15 +1,13 @@
 //! How much of the reassembler each sender has.
 
+use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use hashbrown::HashMap;
-
-use crate::keyed::Keyed;
-
 /// What all datagrams of each sender take up, and all together.
+#[derive(Default)]
 pub(super) struct Shares {
     // Of those that have a datagram.
-    senders: HashMap<IpAddr, Share, Keyed>,
+    senders: Vec<(IpAddr, Share)>,
     total: Share,
 }
 
@@ -20,12 +18,12 @@ pub(super) struct Share {
 }
 
 impl Shares {
-    pub(super) fn new(keyed: Keyed) -> Self {
-        Self { senders: HashMap::with_hasher(keyed), total: Share::default() }
+    pub(super) fn of(&self, sender: IpAddr) -> Share {
+        self.position(sender).map(|at| self.senders[at].1).unwrap_or_default()
     }
 
-    pub(super) fn of(&self, sender: IpAddr) -> Share {
-        self.senders.get(&sender).copied().unwrap_or_default()
+    fn position(&self, sender: IpAddr) -> Option<usize> {
+        self.senders.iter().position(|(known, _)| *known == sender)
     }
 
     pub(super) fn total(&self) -> Share {
@@ -39,7 +37,11 @@ impl Shares {
 
     /// Counts a new datagram, of no bytes yet.
     pub(super) fn add(&mut self, sender: IpAddr) {
-        self.senders.entry(sender).or_default().datagrams += 1;
+        let at = self.position(sender).unwrap_or_else(|| {
+            self.senders.push((sender, Share::default()));
+            self.senders.len() - 1
+        });
+        self.senders[at].1.datagrams += 1;
         self.total.datagrams += 1;
     }
 
@@ -47,8 +49,9 @@ impl Shares {
     pub(super) fn resize(&mut self, sender: IpAddr, before: usize, after: usize) {
         // Mostly there was room, and no need to look up whose it is.
         if before != after
-            && let Some(share) = self.senders.get_mut(&sender)
+            && let Some(at) = self.position(sender)
         {
+            let share = &mut self.senders[at].1;
             share.bytes = share.bytes - before + after;
             self.total.bytes = self.total.bytes - before + after;
         }
@@ -57,11 +60,12 @@ impl Shares {
     /// Counts a datagram of `bytes` no more.
     pub(super) fn remove(&mut self, sender: IpAddr, bytes: usize) {
         self.resize(sender, bytes, 0);
-        if let Some(share) = self.senders.get_mut(&sender) {
+        if let Some(at) = self.position(sender) {
+            let share = &mut self.senders[at].1;
             share.datagrams -= 1;
             self.total.datagrams -= 1;
             if share.datagrams == 0 {
-                self.senders.remove(&sender);
+                self.senders.swap_remove(at);
             }
         }
     }

@@ -49,7 +49,7 @@ impl Scene {
     }
 
     fn with(limits: Limits) -> Self {
-        let reassembler = Reassembler::new(limits, [1, 2]);
+        let reassembler = Reassembler::new(limits);
         Self { reassembler, pool: Pool::new(256, 2048), evicted: Vec::new() }
     }
 

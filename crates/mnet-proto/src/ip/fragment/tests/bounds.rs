@@ -242,15 +242,16 @@ proptest! {
             prop_assert!(reassembler.len() <= limits.datagrams);
             for sender in 0..4 {
                 let source = key(sender, 0).source;
-                let theirs = reassembler.datagrams.iter().filter(|(key, _)| key.source == source);
-                let bytes = theirs.clone().map(|(_, datagram)| datagram.size()).sum();
+                let theirs = reassembler.datagrams.iter();
+                let theirs = theirs.filter(|datagram| datagram.key.source == source);
+                let bytes = theirs.clone().map(Datagram::size).sum();
                 let share = Share { datagrams: theirs.count(), bytes };
                 prop_assert_eq!(reassembler.shares.of(source), share);
                 prop_assert!(share.datagrams <= limits.per_sender);
             }
             prop_assert!(reassembler.bytes() <= limits.bytes);
             prop_assert!(reassembler.bytes() >= scene.in_use());
-            let next = reassembler.datagrams.values().map(|datagram| datagram.expires).min();
+            let next = reassembler.datagrams.iter().map(|datagram| datagram.expires).min();
             prop_assert!(next >= reassembler.poll_timeout());
             prop_assert_eq!(next.is_some(), reassembler.poll_timeout().is_some());
         }

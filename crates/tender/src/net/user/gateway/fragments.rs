@@ -1,9 +1,5 @@
 //! What the guest sends in fragments, put together again.
 
-use std::array;
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
-
 use mnet_proto::ip::fragment::{Limits, Outcome, Piece, Reassembler, Whole};
 use netdev::Instant;
 
@@ -12,10 +8,9 @@ use super::Gateway;
 
 /// What there is of the guest's fragments.
 pub(super) fn reassembler() -> Reassembler {
-    let key = array::from_fn(|_| RandomState::new().build_hasher().finish());
     let defaults = Limits::default();
     // There is one sender, by two or three addresses.
-    Reassembler::new(Limits { per_sender: defaults.datagrams / 2, ..defaults }, key)
+    Reassembler::new(Limits { per_sender: defaults.datagrams / 2, ..defaults })
 }
 
 impl Gateway {
