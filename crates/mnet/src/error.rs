@@ -1,4 +1,4 @@
-use mkernel::AcquireError;
+use mkernel::{Aborted, AcquireError};
 use mnet_proto::{BindError, ConfigError, JoinError, SendError};
 use thiserror::Error;
 
@@ -50,4 +50,10 @@ pub enum Error {
     /// Something was not sent.
     #[error(transparent)]
     Send(#[from] SendError),
+    /// The image's arguments are not what the service takes.
+    #[error(transparent)]
+    Argument(#[from] ArgumentError),
+    /// A task that was waited for has been aborted.
+    #[error(transparent)]
+    Aborted(#[from] Aborted),
 }

@@ -5,24 +5,21 @@
 
 extern crate alloc;
 
-use alloc::format;
-use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::fmt::Display;
 use core::net::IpAddr;
 
-use mnet::{Filter, RecvError, UdpSocket};
+use mnet::{ArgumentError, Filter, RecvError, UdpSocket};
 
 #[mkernel::main(net = "service")]
-async fn main() -> Result<(), String> {
+async fn main() -> Result<(), mnet::Error> {
     let (ports, groups) = arguments()?;
-    let stack = mnet::stack("service").await.map_err(text)?;
+    let stack = mnet::stack("service").await?;
     let mut sockets = Vec::new();
     for &port in &ports {
-        let socket = stack.udp().bind(port).map_err(text)?;
+        let socket = stack.udp().bind(port)?;
         socket.set_broadcast(true);
         for &group in &groups {
-            socket.join(group, Filter::ANY).map_err(|error| format!("--join={group}: {error}"))?;
+            socket.join(group, Filter::ANY)?;
         }
         sockets.push(socket);
     }
@@ -31,7 +28,7 @@ async fn main() -> Result<(), String> {
 
     let echoes: Vec<_> = sockets.into_iter().map(|socket| mkernel::spawn(echo(socket))).collect();
     for echo in echoes {
-        echo.await.map_err(text)?.map_err(text)?;
+        echo.await??;
     }
     Ok(())
 }
@@ -45,22 +42,17 @@ async fn echo(socket: UdpSocket) -> Result<(), RecvError> {
     }
 }
 
-/// What an error says. A boxed error would bring along how it is shown to a programmer: 10 KB.
-fn text(error: impl Display) -> String {
-    error.to_string()
-}
-
 /// What the arguments ask for, besides what they ask of the stack: ports and groups.
-fn arguments() -> Result<(Vec<u16>, Vec<IpAddr>), String> {
+fn arguments() -> Result<(Vec<u16>, Vec<IpAddr>), ArgumentError> {
     let (mut ports, mut groups) = (Vec::new(), Vec::new());
     for argument in mkernel::args().filter(|argument| !mnet::is_argument(argument)) {
         let (name, value) = argument.split_once('=').unwrap_or((argument, ""));
         match (name, value.parse::<u16>(), value.parse::<IpAddr>()) {
             ("--port", Ok(port @ 1..), _) => ports.push(port),
-            ("--join", _, Ok(group)) => groups.push(group),
+            ("--join", _, Ok(group)) if group.is_multicast() => groups.push(group),
             _ => {
-                let usage = "give --port=N, with N from 1 to 65535, or --join=GROUP";
-                return Err(format!("{argument}: {usage}"));
+                let reason = "give --port=N, with N from 1 to 65535, or --join=GROUP".into();
+                return Err(ArgumentError::Malformed { argument: argument.into(), reason });
             }
         }
     }

@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::ethernet::Link;
 use crate::multicast::{Filter, HOST};
 use crate::stats::Drop;
+use crate::wire::ipv4;
 use crate::wire::ipv6::{self, HEADER_LEN, Header};
 
 /// RFC 4861 §10: MAX_RTR_SOLICITATION_DELAY, in milliseconds; RFC 4862 §5.4.2 has it too.
