@@ -93,7 +93,7 @@ fn what_is_wrong_with_an_argument_is_one_line_and_status_1() {
         (&["--ipv4-gateway=10.0.2.2"], "--ipv4-gateway without --ipv4: give the image an address"),
         (&["--ipv6=ff02::1/64"], "ff02::1/64 is no address for a host"),
         (&["--ipv6=fe80::1"], "--ipv6=fe80::1: not an address with a prefix length, such as"),
-        (&["--join=10.0.0.1"], "--join=10.0.0.1: Not a multicast address"),
+        (&["--join=10.0.0.1"], "--join=10.0.0.1: give --port=N"),
         (&["--ipv4-gateway=gate"], "--ipv4-gateway=gate: not an address, such as"),
         (&["--port=70000"], "--port=70000: give --port=N, with N from 1 to 65535"),
         (&["--prot=7"], "--prot=7: give --port=N"),
