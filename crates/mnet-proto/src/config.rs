@@ -51,7 +51,8 @@ pub struct Config {
     pub receive_queue: usize,
     /// Most bytes of payload in a socket's receive queue.
     pub receive_queue_bytes: usize,
-    /// Most datagrams in all receive queues together, but for the first in each.
+    /// Most datagrams in all receive queues together; when there are as many, half as many more find
+    /// room in sockets that hold less than their equal share of those.
     pub receive_queues: usize,
     /// Most bytes that reassembled datagrams take up in all receive queues together. The queue that
     /// has most of them makes room for the others.
@@ -291,18 +292,17 @@ pub enum ConfigError {
     },
     /// The gateway is neither link-local nor on the link of an address that is given.
     #[error(
-        "gateway {0} is no other host on the link: give its link-local address, or an address with \
-         its prefix"
+        "gateway {0} is no other host on the link of an IPv6 address that is given, nor fe80::…"
     )]
     GatewayV6(Ipv6Addr),
     /// There is nobody on the link, and no gateway.
     #[error("with {0} there is nobody to talk to: give a shorter prefix, or a gateway")]
     Alone(Ipv4Cidr),
     /// There is neither IPv4 nor IPv6.
-    #[error("neither IPv4 nor IPv6: give the host an address, or let it find one")]
+    #[error("neither IPv4 nor IPv6 is left")]
     Nothing,
     /// The device's MTU is too small for IP.
-    #[error("an MTU of {mtu} is too small: {least} is the least")]
+    #[error("the link's MTU of {mtu} is too small: {least} is the least, and 1280 for IPv6")]
     Mtu {
         /// The device's MTU in bytes.
         mtu: u16,
@@ -362,7 +362,7 @@ mod tests {
         );
         assert_eq!(
             check("10.0.0.2/24", None, 67).unwrap_err(),
-            "an MTU of 67 is too small: 68 is the least"
+            "the link's MTU of 67 is too small: 68 is the least, and 1280 for IPv6"
         );
     }
 
@@ -376,7 +376,7 @@ mod tests {
         };
         assert_eq!(check("2001:db8::2/64", Some("2001:db8::1"), 1_500), Ok(()));
         assert_eq!(check("2001:db8::2/128", Some("fe80::1"), 1_280), Ok(()));
-        assert!(check("2001:db8::2/64", None, 1_279).unwrap_err().contains("1280 is the least"));
+        assert!(check("2001:db8::2/64", None, 1_279).unwrap_err().contains("1280 for IPv6"));
         assert!(check("ff02::1/64", None, 1_500).unwrap_err().contains("no address for a host"));
         for gateway in ["2001:db8::2", "2001:db9::1", "ff02::2"] {
             let error = check("2001:db8::2/64", Some(gateway), 1_500).unwrap_err();

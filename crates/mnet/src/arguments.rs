@@ -29,7 +29,7 @@ pub fn config_from_args() -> Result<Config, ArgumentError> {
 fn parse<'a>(arguments: impl Iterator<Item = &'a str>) -> Result<Config, ArgumentError> {
     let mut config = Config::default();
     let (mut ipv4, mut ipv4_gateway, mut ipv4_off) = (Vec::<Ipv4Cidr>::new(), None, false);
-    let mut ipv6_named = false;
+    let mut ipv6_named = None;
     for argument in arguments {
         let malformed = |reason: &dyn fmt::Display| ArgumentError::Malformed {
             argument: argument.to_string(),
@@ -60,13 +60,16 @@ fn parse<'a>(arguments: impl Iterator<Item = &'a str>) -> Result<Config, Argumen
             }
             _ => {}
         }
-        ipv6_named |= matches!(name, IPV6 | IPV6_GATEWAY) && value != "none";
+        if matches!(name, IPV6 | IPV6_GATEWAY) && value != "none" {
+            ipv6_named = Some(argument);
+        }
     }
     if ipv4_off && !(ipv4.is_empty() && ipv4_gateway.is_none()) {
-        return Err(ArgumentError::Contradiction { off: "--ipv4=none" });
+        return Err(ArgumentError::Contradiction { argument: "--ipv4".into(), off: "--ipv4=none" });
     }
-    if ipv6_named && !config.ipv6.enabled {
-        return Err(ArgumentError::Contradiction { off: "--ipv6=none" });
+    if let Some(argument) = ipv6_named.filter(|_| !config.ipv6.enabled) {
+        let argument = argument.to_string();
+        return Err(ArgumentError::Contradiction { argument, off: "--ipv6=none" });
     }
     config.ipv4 = match (ipv4.is_empty(), ipv4_gateway) {
         (true, None) if ipv4_off => Ipv4Config::Off,
@@ -93,8 +96,10 @@ pub enum ArgumentError {
     #[error("--ipv4-gateway without --ipv4: give the image an address, such as --ipv4=10.0.0.2/24")]
     NoAddress,
     /// A family is configured and turned off.
-    #[error("{off} turns off what other arguments configure")]
+    #[error("{argument}: {off} turns that off")]
     Contradiction {
+        /// The argument that configures it.
+        argument: String,
         /// The argument that turns it off.
         off: &'static str,
     },
@@ -159,7 +164,13 @@ mod tests {
         let bad = "--ipv6-gateway=10.0.0.1";
         assert_eq!(refused(bad), format!("{bad}: not an address, such as fe80::1"));
         assert!(refused("--ipv4-gateway=10.0.0.1").contains("give the image an address"));
-        assert!(refused("--ipv4=none --ipv4=10.0.0.2/24").contains("--ipv4=none turns off"));
-        assert!(refused("--ipv6=eui64 --ipv6=none").contains("--ipv6=none turns off"));
+        assert!(
+            refused("--ipv4=none --ipv4=10.0.0.2/24")
+                .contains("--ipv4: --ipv4=none turns that off")
+        );
+        assert!(
+            refused("--ipv6=eui64 --ipv6=none")
+                .contains("--ipv6=eui64: --ipv6=none turns that off")
+        );
     }
 }

@@ -39,7 +39,7 @@ pub(crate) fn receive(ip: &mut Ip, now: Instant, received: Received) -> Option<R
             failed(ip, now, &metadata, header, packet.bytes().get(HEADER_LEN..)?)
         }
         REDIRECT if header.code <= REDIRECT_LAST => {
-            redirect(ip, &metadata, header, packet.bytes().get(HEADER_LEN..)?);
+            redirect(ip, now, &metadata, header, packet.bytes().get(HEADER_LEN..)?);
             None
         }
         _ => {
@@ -119,7 +119,7 @@ fn path_mtu(said: u16, length: u16) -> u16 {
 }
 
 /// Takes another first hop from the router by which a datagram went (RFC 1122 §3.2.2.2).
-fn redirect(ip: &mut Ip, metadata: &Metadata, header: Header, message: &[u8]) {
+fn redirect(ip: &mut Ip, now: Instant, metadata: &Metadata, header: Header, message: &[u8]) {
     let Some((datagram, protocol, payload)) = quoted(message) else {
         return ip.count(Drop::IcmpUnexpected);
     };
@@ -133,7 +133,7 @@ fn redirect(ip: &mut Ip, metadata: &Metadata, header: Header, message: &[u8]) {
     // A destination is no gateway, not to itself either.
     if !on_link
         || from == destination
-        || !ip.destinations.set_redirect(destination, from, IpAddr::V4(better))
+        || !ip.destinations.set_redirect(now, destination, from, IpAddr::V4(better))
     {
         return ip.count(Drop::IcmpUnexpected);
     }

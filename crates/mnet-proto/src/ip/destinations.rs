@@ -15,6 +15,10 @@ use crate::keyed::Keyed;
 /// How long a path's MTU is believed to be lower than the link's (RFC 1191 §6.3, RFC 8201 §4).
 const PATH_MTU: Duration = Duration::from_secs(600);
 
+/// How long a redirect is followed: whoever sends one that is wrong has to go on (RFC 1122
+/// §3.3.1.4).
+const REDIRECT: Duration = Duration::from_secs(600);
+
 /// How many of the last flows to a destination are remembered.
 const FLOWS: usize = 8;
 
@@ -35,15 +39,28 @@ struct Destination {
     generation: u32,
     path_mtu: Option<PathMtu>,
     /// The neighbour to which a router said to send (RFC 4861 §8).
-    redirect: Option<IpAddr>,
+    redirect: Option<Redirect>,
     flows: [Flow; FLOWS],
     newest: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Redirect {
+    next_hop: IpAddr,
+    until: Instant,
 }
 
 #[derive(Clone, Copy)]
 struct PathMtu {
     mtu: u16,
     until: Instant,
+}
+
+impl Destination {
+    /// Whether it is reached by a neighbour because a router has said so.
+    fn goes_by(&self, neighbor: IpAddr) -> bool {
+        self.redirect.is_some_and(|redirect| redirect.next_hop == neighbor)
+    }
 }
 
 impl Destinations {
@@ -75,6 +92,7 @@ impl Destinations {
         let entry = self.entries.get(&destination)?;
         let fresh = entry.generation == generation
             && entry.path_mtu.is_none_or(|path| now < path.until)
+            && entry.redirect.is_none_or(|redirect| now < redirect.until)
             && source.map_or(!entry.by_request, |source| source == entry.route.source);
         fresh.then_some(entry.route)
     }
@@ -85,8 +103,9 @@ impl Destinations {
     }
 
     /// The neighbour that a router has named for a destination.
-    pub(crate) fn redirect(&self, destination: IpAddr) -> Option<IpAddr> {
-        self.entries.peek(&destination)?.redirect
+    pub(crate) fn redirect(&self, now: Instant, destination: IpAddr) -> Option<IpAddr> {
+        let redirect = self.entries.peek(&destination)?.redirect;
+        redirect.filter(|redirect| now < redirect.until).map(|redirect| redirect.next_hop)
     }
 
     /// Remembers the route to a destination, with the path's MTU in it, and returns it so. Its source
@@ -156,6 +175,7 @@ impl Destinations {
     /// there by `from`.
     pub(crate) fn set_redirect(
         &mut self,
+        now: Instant,
         destination: IpAddr,
         from: IpAddr,
         next_hop: IpAddr,
@@ -165,7 +185,7 @@ impl Destinations {
         if entry.route.next_hop != from || entry.generation != generation {
             return false;
         }
-        entry.redirect = Some(next_hop);
+        entry.redirect = Some(Redirect { next_hop, until: now + REDIRECT });
         entry.route.next_hop = next_hop;
         true
     }
@@ -174,7 +194,7 @@ impl Destinations {
     /// but what is for itself.
     pub(crate) fn no_router(&mut self, neighbor: IpAddr) {
         for (&destination, entry) in self.entries.iter_mut() {
-            if entry.redirect == Some(neighbor) && destination != neighbor {
+            if entry.goes_by(neighbor) && destination != neighbor {
                 entry.redirect = None;
                 entry.generation = self.generation.wrapping_sub(1);
             }
@@ -184,7 +204,7 @@ impl Destinations {
     /// Sends nothing by this neighbour any more only because a router has said so.
     pub(crate) fn remove_redirects(&mut self, next_hop: IpAddr) {
         for (_, entry) in self.entries.iter_mut() {
-            if entry.redirect == Some(next_hop) {
+            if entry.goes_by(next_hop) {
                 entry.redirect = None;
             }
         }
@@ -275,11 +295,14 @@ mod tests {
         let mut known = destinations(4);
         let old = known.set_route(START, route(9), false);
         let [other, better] = [50, 60].map(|number| route(number).destination);
-        assert!(!known.set_redirect(old.destination, other, better));
-        assert!(known.set_redirect(old.destination, old.next_hop, better));
+        assert!(!known.set_redirect(START, old.destination, other, better));
+        assert!(known.set_redirect(START, old.destination, old.next_hop, better));
         assert_eq!(known.route(START, old.destination, None).unwrap().next_hop, better);
-        assert_eq!(known.redirect(old.destination), Some(better));
+        assert_eq!(known.redirect(START, old.destination), Some(better));
+        let later = START + REDIRECT;
+        assert_eq!(known.redirect(later, old.destination), None);
+        assert_eq!(known.route(later, old.destination, None), None);
         known.remove_redirects(better);
-        assert_eq!(known.redirect(old.destination), None);
+        assert_eq!(known.redirect(START, old.destination), None);
     }
 }

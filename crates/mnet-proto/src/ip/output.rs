@@ -45,7 +45,7 @@ impl Ip {
         }
         match self.neighbors.lookup(now, route.next_hop) {
             Lookup::Found(mac) => self.transmit(packet, mac, route.mtu),
-            Lookup::Unresolved if !self.may_wait(protocol, &packet) => {
+            Lookup::Unresolved if !self.may_wait(protocol, route.next_hop, &packet) => {
                 self.count(Drop::NeighborQueueFull);
                 Err(SendError::NoBuffer)
             }
@@ -63,11 +63,13 @@ impl Ip {
 
     /// Whether a packet may wait for a neighbour, who may not exist: of the pool a quarter may, half
     /// of that for what the host answers, and an eighth of the room for large packets stays free.
-    fn may_wait(&self, protocol: u8, packet: &Packet) -> bool {
+    fn may_wait(&self, protocol: u8, next_hop: IpAddr, packet: &Packet) -> bool {
         let pool = &self.link.pool;
         let share = if protocol == ipv4::UDP { 4 } else { 8 };
         let large = !packet.is_large() || pool.large_available() >= pool.large_capacity() / 8;
-        large && self.neighbors.waiting() < (pool.capacity() / share).max(1)
+        // For a router there is always room: there are not so many.
+        self.routes.is_gateway(next_hop)
+            || large && self.neighbors.waiting() < (pool.capacity() / share).max(1)
     }
 
     /// Writes the header in front of what is to be sent.
@@ -205,7 +207,9 @@ impl Ip {
     ) -> Option<impl Iterator<Item = (usize, &'a [u8], bool)> + use<'a>> {
         let cuts = || fragment::cuts(payload.len(), room);
         let count = cuts().count();
-        if count == 0 || count > self.link.pool.available() {
+        let pool = &self.link.pool;
+        // Not the last that are kept for sending.
+        if count == 0 || count + pool.capacity() / 16 > pool.available() {
             return None;
         }
         Some(cuts().map(|(offset, len, more)| (offset, &payload[offset..offset + len], more)))
@@ -239,9 +243,12 @@ impl Ip {
         else {
             return;
         };
-        // RFC 3376 §4.1.12 lets a query come to any of the host's addresses. One of its own can be
-        // reached from afar, whence none may come.
-        if metadata.cast == Cast::Unicast && metadata.hop_limit == 1 {
+        // Nobody from afar asks for groups.
+        if !source.is_unspecified() && !self.is_on_link(source.into()) {
+            return self.count(Drop::MulticastMalformed);
+        }
+        // RFC 3376 §4.1.12 lets a query come to any of the host's addresses.
+        if metadata.cast == Cast::Unicast && metadata.hop_limit == 1 && metadata.router_alert {
             to = igmp::ALL_SYSTEMS;
         }
         if let Err(ignored) = self.multicast.handle_igmp(now, source, to, packet.bytes()) {

@@ -52,7 +52,7 @@ pub(super) fn find(
     let next_hop = if group {
         Some(destination).filter(|&group| leaves(group))
     } else {
-        next_hop(ip, destination)
+        next_hop(ip, now, destination)
     };
     let next_hop = next_hop.ok_or(SendError::RouteNotFound)?;
     let (own, mtu, header_len) = match (destination, next_hop) {
@@ -73,7 +73,7 @@ pub(super) fn find(
 }
 
 /// The neighbour that takes on what goes to a host.
-fn next_hop(ip: &Ip, destination: IpAddr) -> Option<IpAddr> {
+fn next_hop(ip: &Ip, now: Instant, destination: IpAddr) -> Option<IpAddr> {
     let host = match destination {
         IpAddr::V4(address) => ip.v4.is_other_host(address),
         IpAddr::V6(address) => is_unicast_v6(address) && !ip.v6.has(address),
@@ -81,7 +81,7 @@ fn next_hop(ip: &Ip, destination: IpAddr) -> Option<IpAddr> {
     if !host {
         return None;
     }
-    let redirect = ip.destinations.redirect(destination);
+    let redirect = ip.destinations.redirect(now, destination);
     redirect.or_else(|| {
         let is_reachable = |gateway| ip.neighbors.is_probably_reachable(gateway);
         Some(ip.routes.lookup(destination, is_reachable)?.gateway.unwrap_or(destination))

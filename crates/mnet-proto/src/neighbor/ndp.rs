@@ -45,11 +45,11 @@ pub(crate) fn receive(
             valid.then(|| advertised(ip, now, flags, target, options.target_link()))
         }
         Some(Message::RouterAdvert(advert)) => {
-            let valid = source.is_unicast_link_local();
+            let valid = is_router(ip, source);
             valid.then(|| slaac::advertised(ip, now, source, &advert))
         }
         Some(Message::Redirect { target, destination, options }) => {
-            let valid = source.is_unicast_link_local();
+            let valid = is_router(ip, source);
             let mac = options.target_link();
             valid.then(|| redirected(ip, now, source, target, destination, mac))
         }
@@ -61,6 +61,12 @@ pub(crate) fn receive(
         ip.count(Drop::NdpMalformed);
     }
     ip.perform(now);
+}
+
+/// Whether somebody may speak as a router: from its address for the link, which is not ours, nor
+/// about to be.
+fn is_router(ip: &Ip, source: Ipv6Addr) -> bool {
+    source.is_unicast_link_local() && !ip.v6.has(source)
 }
 
 /// A neighbour solicitation.
@@ -145,7 +151,7 @@ fn redirected(
     }
     // By whom it goes now, whatever has changed since something was sent there.
     let _ = ip.route(now, destination, None);
-    if !ip.destinations.set_redirect(destination, router.into(), next_hop) {
+    if !ip.destinations.set_redirect(now, destination, router.into(), next_hop) {
         return ip.count(Drop::IcmpUnexpected);
     }
     ip.stats.redirects += 1;

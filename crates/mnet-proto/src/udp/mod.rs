@@ -227,6 +227,7 @@ impl Udp {
             }
         };
         let (from, to) = (header.source.get(), header.destination.get());
+        let sockets = self.sockets.len();
         let socket =
             self.ports.get(to).and_then(|id| Some((id, self.sockets.get_mut(id.0.into())?)));
         let Some((id, socket)) = socket.filter(|(_, socket)| socket.accepts(metadata)) else {
@@ -242,8 +243,10 @@ impl Udp {
             stats.dropped.count(reason);
             return Err((Refused::Dropped, packet));
         }
-        // Those that nobody reads must not take every packet from those that are read.
-        let crowded = self.queued >= self.max_queued && socket.len() > 0;
+        // Those that nobody reads must not take every packet from those that are read: half as much
+        // as there is for all is there for those that have less than their share.
+        let share = || (self.max_queued / (2 * sockets)).max(1);
+        let crowded = self.queued >= self.max_queued && socket.len() >= share();
         if crowded || !socket.has_room(payload_len, self.max_datagrams, self.max_bytes) {
             socket.count_drop();
             stats.dropped.count(Drop::UdpQueueFull);
