@@ -38,6 +38,7 @@ pub(crate) fn init() -> Result<(), NoEntropy> {
 /// # Panics
 /// If there is no entropy. An image does not start without; only a hosted process that never
 /// called [`block_on`](crate::block_on) can see this.
+#[inline(never)]
 pub fn fill_random(bytes: &mut [u8]) {
     GENERATOR.with(|generator| {
         let mut generator = generator.borrow_mut();

@@ -73,6 +73,7 @@ pub(crate) fn poll_host(wait: Wait) {
 ///
 /// # Errors
 /// [`AcquireError`], if there is no such device, or someone has it.
+#[inline(never)]
 pub fn acquire(name: &str) -> Result<NetDevice, AcquireError> {
     let Some(port) = platform::net::open(name) else {
         return Err(AcquireError::Unknown {

@@ -136,6 +136,7 @@ impl Default for InterfaceId {
 }
 
 impl Default for Config {
+    #[inline(never)]
     fn default() -> Self {
         Self {
             ipv4: Ipv4Config::default(),
@@ -204,6 +205,7 @@ impl Config {
     ///
     /// # Errors
     /// [`ConfigError::Memory`].
+    #[inline(never)]
     pub fn pool(&self, mtu: u16) -> Result<Pool, ConfigError> {
         let size = HEADROOM + ethernet::HEADER_LEN + usize::from(mtu);
         let size = size.clamp(2_048, usize::from(u16::MAX));

@@ -31,10 +31,7 @@ fn parse<'a>(arguments: impl Iterator<Item = &'a str>) -> Result<Config, Argumen
     let (mut ipv4, mut ipv4_gateway, mut ipv4_off) = (Vec::<Ipv4Cidr>::new(), None, false);
     let mut ipv6_named = None;
     for argument in arguments {
-        let malformed = |reason: &dyn fmt::Display| ArgumentError::Malformed {
-            argument: argument.to_string(),
-            reason: reason.to_string(),
-        };
+        let malformed = |reason: &dyn fmt::Display| ArgumentError::malformed(argument, reason);
         let (name, value) = argument.split_once('=').unwrap_or((argument, ""));
         match (name, value) {
             (IPV4, "none") => ipv4_off = true,
@@ -103,6 +100,14 @@ pub enum ArgumentError {
         /// The argument that turns it off.
         off: &'static str,
     },
+}
+
+impl ArgumentError {
+    #[cold]
+    #[inline(never)]
+    fn malformed(argument: &str, reason: &dyn fmt::Display) -> Self {
+        Self::Malformed { argument: argument.to_string(), reason: reason.to_string() }
+    }
 }
 
 #[cfg(test)]
