@@ -2,15 +2,10 @@
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
-extern crate alloc;
-
-use alloc::boxed::Box;
-use core::error::Error;
-
 const PORT: u16 = 7;
 
 #[mkernel::main(net = "service")]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<(), mnet::Error> {
     let stack = mnet::stack("service").await?;
     let socket = stack.udp().bind(PORT)?;
     stack.ready().await;

@@ -121,7 +121,7 @@ impl<D: Device> Driver<D> {
     #[cold]
     #[inline(never)]
     fn tell(&self, event: &AddressEvent) {
-        let bad = matches!(event, AddressEvent::Conflict(_));
+        let bad = matches!(event, AddressEvent::Conflict(_) | AddressEvent::NoDhcpServer);
         let level = if bad { log::Level::Warn } else { log::Level::Info };
         log::log!(target: "mnet", level, "{}: {event}", self.name);
     }

@@ -54,6 +54,9 @@ const PARAMETERS: [u8; 11] = [
 const MIN_MESSAGE_SIZE: u16 = 576;
 /// Requests for an address before it is given up, 60 s after the first (RFC 2131 §3.1).
 const REQUESTS: u32 = 4;
+/// Messages that look for servers, the last some 12 s after the first, after which it is likely that
+/// there is none.
+const DISCOVERS: u32 = 3;
 /// Least time between two requests for more time (RFC 2131 §4.4.5).
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(60);
 /// How long to leave servers alone after an address was declined (RFC 2131 §3.1).
@@ -172,6 +175,11 @@ impl Client {
             State::Leased { lease, .. } => Some(lease),
             _ => None,
         }
+    }
+
+    /// Whether as many servers have been looked for in vain as make it likely that there is none.
+    pub(crate) fn is_alone(&self) -> bool {
+        matches!(self.state, State::Selecting { sent: DISCOVERS, .. })
     }
 
     /// Takes the payload of a datagram from port 67 to port 68.

@@ -1,8 +1,6 @@
 //! The host's own addresses.
 
 use core::fmt;
-use core::net::IpAddr;
-
 use netdev::Instant;
 
 use super::IpCidr;
@@ -114,15 +112,8 @@ pub enum AddressEvent {
     Removed(Address),
     /// Another host has this address: it is not used.
     Conflict(Address),
-}
-
-impl AddressEvent {
-    /// Whose address it is about.
-    #[must_use]
-    pub fn address(&self) -> IpAddr {
-        let (Self::Added(address) | Self::Removed(address) | Self::Conflict(address)) = self;
-        address.cidr.address()
-    }
+    /// No DHCP server has answered for a while. The host goes on asking.
+    NoDhcpServer,
 }
 
 impl fmt::Display for AddressEvent {
@@ -133,6 +124,7 @@ impl fmt::Display for AddressEvent {
             Self::Conflict(Address { cidr, .. }) => {
                 write!(f, "{} is another host's: not used", cidr.address())
             }
+            Self::NoDhcpServer => f.write_str("no DHCP server has answered yet"),
         }
     }
 }

@@ -106,6 +106,9 @@ impl Stack {
     fn send_dhcp(&mut self, now: Instant, transmit: &Transmit) {
         if self.try_send_dhcp(now, transmit).is_some() {
             self.ip.stats.dhcp_sent += 1;
+            if self.dhcp.as_ref().is_some_and(Client::is_alone) {
+                self.ip.changed(AddressEvent::NoDhcpServer);
+            }
         } else {
             // The client says it again.
             self.ip.count(Drop::NoPacket);

@@ -329,6 +329,17 @@ fn without_an_answer_the_host_asks_again_later_and_later() {
 }
 
 #[test]
+fn that_no_server_answers_is_told_once() {
+    let mut scene = fresh();
+    scene.drive(Duration::from_secs(9));
+    assert_eq!(scene.stack.poll_event(), None);
+    scene.drive(Duration::from_secs(300));
+    let told = Event::Address(AddressEvent::NoDhcpServer);
+    assert_eq!(scene.stack.poll_event(), Some(told));
+    assert_eq!(scene.stack.poll_event(), None);
+}
+
+#[test]
 fn port_68_is_the_clients_own() {
     let mut scene = fresh();
     assert_eq!(scene.stack.udp_bind(68), Err(BindError::PortInUse(68)));
