@@ -22,9 +22,9 @@ pub use config::{Config, ConfigError, InterfaceId, Ipv4Config, Ipv6Config};
 pub use icmp::{IcmpError, Report};
 pub use ip::{
     Address, AddressEvent, IpCidr, Ipv4Cidr, Ipv6Cidr, Origin, ParseCidrError, SendError,
-    SendOptions, Unreachable,
+    SendOptions,
 };
 pub use multicast::{Filter, JoinError};
 pub use stack::{Event, Stack};
 pub use stats::{Drop, Stats};
-pub use udp::{BindError, Datagram, Local, SocketId, SocketStats};
+pub use udp::{BindError, Datagram, Destination, Holder, Local, Options, SocketId, SocketStats};

@@ -14,13 +14,13 @@ use crate::config::{Config, ConfigError, Ipv4Config};
 use crate::ethernet::Link;
 use crate::icmp;
 use crate::ip::{
-    Address, AddressEvent, Cast, Ip, IpCidr, Network, Origin, Received, SendError, SendOptions,
-    earlier, ipv4, ipv6, routes,
+    Address, AddressEvent, Cast, Ip, IpCidr, Network, Origin, Received, SendError, earlier, ipv4,
+    ipv6, routes,
 };
 use crate::multicast::{Filter, JoinError};
 use crate::neighbor::arp;
 use crate::stats::{Drop, Stats};
-use crate::udp::{BindError, Local, Refused, SocketId, Udp};
+use crate::udp::{BindError, Destination, Holder, Local, Refused, SocketId, Udp};
 use crate::wire::{dhcpv4, ethernet, ipv4 as wire, ipv6 as wire_v6};
 
 mod dhcp;
@@ -45,7 +45,8 @@ pub struct Stack {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// The socket had nothing to read, and now it has.
+    /// Something has come for the socket: a datagram, or an ICMP error. It is said again only of
+    /// what comes after this.
     Readable(SocketId),
     /// The host has an address more, or less.
     Address(AddressEvent),
@@ -347,10 +348,49 @@ impl Stack {
     /// [`BindError`], which says why not.
     pub fn udp_bind(&mut self, local: impl Into<Local>) -> Result<SocketId, BindError> {
         let local = local.into();
-        if self.dhcp.is_some() && local.port == dhcpv4::CLIENT_PORT {
-            return Err(BindError::PortInUse(local.port));
-        }
+        self.check_port(local.port)?;
         self.udp.bind(&mut self.ip, local)
+    }
+
+    /// The stack's own ports are nobody else's.
+    fn check_port(&self, port: u16) -> Result<(), BindError> {
+        if self.dhcp.is_some() && port == dhcpv4::CLIENT_PORT {
+            return Err(BindError::PortInUse { port, by: Holder::Dhcp });
+        }
+        Ok(())
+    }
+
+    /// The socket of a port that is read from by its number alone, as [`Udp::reader`] does.
+    ///
+    /// # Errors
+    /// [`BindError`], which says why there is none.
+    pub fn udp_reader(&mut self, port: u16) -> Result<SocketId, BindError> {
+        self.check_port(port)?;
+        self.udp.reader(&mut self.ip, port)
+    }
+
+    /// Lets a socket speak to one peer alone, or to all again, as [`Udp::connect`] does.
+    ///
+    /// # Errors
+    /// [`SendError`], if there is no way to the peer.
+    pub fn udp_connect(
+        &mut self,
+        now: Instant,
+        id: SocketId,
+        peer: Option<SocketAddr>,
+    ) -> Result<(), SendError> {
+        let dropped = self.udp.connect(&mut self.ip, now, id, peer)?;
+        (0..dropped).for_each(|_| self.ip.count(Drop::UdpNotPeer));
+        Ok(())
+    }
+
+    /// The largest IP datagram, in bytes with its headers, that is known to pass to a destination in
+    /// one piece.
+    ///
+    /// # Errors
+    /// [`SendError::RouteNotFound`] if there is no way there.
+    pub fn path_mtu(&mut self, now: Instant, destination: IpAddr) -> Result<u16, SendError> {
+        Ok(self.ip.route(now, destination, None)?.mtu)
     }
 
     /// Closes a socket, as [`Udp::close`] does, which then leaves its groups.
@@ -392,30 +432,14 @@ impl Stack {
         &mut self,
         now: Instant,
         local: Local,
-        destination: SocketAddr,
-        packet: Packet,
-    ) -> Result<(), SendError> {
-        self.udp_send_with(now, local, destination, &SendOptions::default(), packet)
-    }
-
-    /// Sends a datagram as [`Stack::udp_send`] does, with options.
-    ///
-    /// # Errors
-    /// [`SendError`] if it is known that it will not arrive.
-    #[inline]
-    pub fn udp_send_with(
-        &mut self,
-        now: Instant,
-        local: Local,
-        destination: SocketAddr,
-        options: &SendOptions,
+        destination: impl Into<Destination>,
         packet: Packet,
     ) -> Result<(), SendError> {
         if self.gone {
             return Err(SendError::DeviceGone);
         }
         let Self { ip, udp, .. } = self;
-        udp.send(ip, now, local, destination, options, packet)?;
+        udp.send(ip, now, local, &destination.into(), packet)?;
         ip.stats.udp_sent += 1;
         Ok(())
     }

@@ -143,6 +143,8 @@ pub enum Drop {
     UdpNoSocket,
     /// A datagram to a group that the socket on its port has not joined, or not from this source.
     UdpNotMember,
+    /// A datagram that waited in the queue of a socket which then was connected to somebody else.
+    UdpNotPeer,
     /// A datagram to everybody, for which the socket on its port has not asked.
     UdpBroadcast,
     /// A datagram for a socket whose queue is full.
@@ -159,7 +161,7 @@ pub enum Drop {
 
 impl Drop {
     /// Every reason.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 48] = [
         Self::EthernetMalformed,
         Self::EthernetAddress,
         Self::EthernetProtocol,
@@ -201,6 +203,7 @@ impl Drop {
         Self::UdpChecksum,
         Self::UdpNoSocket,
         Self::UdpNotMember,
+        Self::UdpNotPeer,
         Self::UdpBroadcast,
         Self::UdpQueueFull,
         Self::NeighborUnreachable,

@@ -86,7 +86,7 @@ impl Datagram {
     pub async fn reply(self) -> Result<(), SendError> {
         let Self { shared, inner } = self;
         shared.uncongested().await;
-        shared.send(inner.local.into(), inner.remote, inner.packet)
+        shared.send(inner.local.into(), inner.remote.into(), inner.packet)
     }
 
     /// Answers who sent it with `length` bytes, in the same packet if that has room. `fill` writes them; it finds

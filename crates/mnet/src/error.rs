@@ -1,5 +1,5 @@
 use mkernel::{Aborted, AcquireError};
-use mnet_proto::{BindError, ConfigError, JoinError, SendError};
+use mnet_proto::{BindError, ConfigError, IcmpError, JoinError, SendError};
 use thiserror::Error;
 
 use crate::arguments::ArgumentError;
@@ -26,6 +26,15 @@ pub enum RecvError {
     /// The port cannot be read from: a [`UdpSocket`](crate::UdpSocket) has it, or it is 0.
     #[error(transparent)]
     Port(#[from] BindError),
+    /// An ICMP error says that the peer of a connected socket cannot be reached. It is told once.
+    #[error("Destination unreachable")]
+    DestinationUnreachable(IcmpError),
+    /// The trigger that ends the wait has fired.
+    #[error("The trigger has fired")]
+    Fired,
+    /// Nothing is there now. Only calls that do not wait say so.
+    #[error("Nothing to receive now")]
+    WouldBlock,
     /// The device is gone for good.
     #[error("The network device is gone")]
     DeviceGone,

@@ -8,6 +8,7 @@ mod arguments;
 mod datagram;
 mod driver;
 mod error;
+mod options;
 mod shared;
 mod socket;
 mod stack;
@@ -17,11 +18,12 @@ pub use arguments::{ArgumentError, config_from_args, is_argument};
 pub use datagram::Datagram;
 pub use error::{Error, RecvError, StackError};
 pub use mnet_proto::{
-    Address, BindError, Config, ConfigError, Drop, Filter, InterfaceId, IpCidr, Ipv4Cidr,
-    Ipv4Config, Ipv6Cidr, Ipv6Config, JoinError, Lease, Local, Origin, ParseCidrError, SendError,
-    SocketStats, Stats, Unreachable,
+    Address, BindError, Config, ConfigError, Destination, Drop, Filter, Holder, IcmpError,
+    InterfaceId, IpCidr, Ipv4Cidr, Ipv4Config, Ipv6Cidr, Ipv6Config, JoinError, Lease, Local,
+    Options, Origin, ParseCidrError, Report, SendError, SocketStats, Stats,
 };
 pub use netdev::{Instant, Mac};
+pub use options::RecvOptions;
 pub use socket::UdpSocket;
 pub use stack::{Builder, Stack, stack};
 pub use udp::Udp;

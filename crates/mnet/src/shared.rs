@@ -4,13 +4,13 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::future::Future;
-use core::net::SocketAddr;
+use core::net::IpAddr;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 
 use mkernel::{WaitKey, WaitList, now_coarse};
 use mnet_proto::udp::MAX_PAYLOAD_V6;
-use mnet_proto::{BindError, Datagram, Local, SendError, SocketId, Stack};
+use mnet_proto::{BindError, Datagram, Destination, Local, Report, SendError, SocketId, Stack};
 use netdev::{Packet, Pool};
 
 use crate::error::RecvError;
@@ -32,12 +32,15 @@ pub(crate) struct State {
     sockets: Vec<Socket>,
 }
 
+/// Who waits for what of a socket.
 #[derive(Default)]
 struct Socket {
-    /// Who waits for its datagrams.
+    /// For datagrams and errors.
     readers: WaitList,
-    /// Its port was read from without being bound.
-    implicit: bool,
+    /// The place there of whoever last polled it to receive.
+    receiver: WaitKey,
+    /// The place among all senders of whoever last polled it to send.
+    sender: WaitKey,
 }
 
 impl Shared {
@@ -97,7 +100,7 @@ impl Shared {
     pub(crate) fn send(
         &self,
         local: Local,
-        to: SocketAddr,
+        to: Destination,
         packet: Packet,
     ) -> Result<(), SendError> {
         let mut state = self.state.borrow_mut();
@@ -106,9 +109,61 @@ impl Shared {
         Ok(())
     }
 
-    /// Waits for a datagram on a socket.
-    pub(crate) fn receive(&self, socket: SocketId) -> Receive<'_> {
-        Receive { shared: self, socket, key: WaitKey::default() }
+    /// Sends, if the device takes frames now.
+    pub(crate) fn try_send(
+        &self,
+        local: Local,
+        to: Destination,
+        payload: &[u8],
+    ) -> Result<(), SendError> {
+        if self.state.borrow().stack.is_congested() {
+            return Err(SendError::WouldBlock);
+        }
+        let mut packet = self.packet_now(payload.len())?;
+        packet.bytes_mut().copy_from_slice(payload);
+        self.send(local, to, packet)
+    }
+
+    /// Waits for what `take` takes.
+    pub(crate) fn receive<T: Take>(&self, socket: SocketId, take: T) -> Receive<'_, T> {
+        Receive { shared: self, socket, take, key: WaitKey::default() }
+    }
+
+    /// Takes what `take` takes, or lets the task be woken when there may be some. Of the tasks that
+    /// ask so for a socket, the last is woken.
+    pub(crate) fn poll_receive<T: Take>(
+        &self,
+        id: SocketId,
+        mut take: T,
+        cx: &mut Context<'_>,
+    ) -> Poll<T::Output> {
+        let mut state = self.state.borrow_mut();
+        let taken = take.take(&mut state.stack, id);
+        let Socket { readers, receiver, .. } = state.socket(id);
+        match taken {
+            Some(taken) => {
+                readers.remove(receiver);
+                Poll::Ready(taken)
+            }
+            None => {
+                readers.register(receiver, cx.waker());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Says whether the device takes frames, or lets the task be woken when it may. Of the tasks that
+    /// ask so for a socket, the last is woken.
+    pub(crate) fn poll_uncongested(&self, id: SocketId, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.state.borrow_mut();
+        let State { stack, senders, sockets, .. } = &mut *state;
+        let Socket { sender, .. } = &mut sockets[usize::from(id.number())];
+        if stack.is_congested() {
+            senders.register(sender, cx.waker());
+            return Poll::Pending;
+        }
+        senders.remove(sender);
+        Poll::Ready(())
     }
 }
 
@@ -126,34 +181,42 @@ impl State {
         }
     }
 
-    /// Makes a socket, and a place to wait for its datagrams.
+    /// Makes a socket, and a place to wait for what comes.
     pub(crate) fn bind(&mut self, local: Local) -> Result<SocketId, BindError> {
         let id = self.stack.udp_bind(local)?;
-        let index = usize::from(id.number());
-        if index >= self.sockets.len() {
-            self.sockets.resize_with(index + 1, Socket::default);
-        }
-        self.sockets[index].implicit = false;
-        Ok(id)
+        Ok(self.with_place(id))
     }
 
     /// The socket of a port that is read from without being bound. It stays as long as the stack.
-    pub(crate) fn implicit(&mut self, port: u16) -> Result<SocketId, BindError> {
-        if port == 0 {
-            return Err(BindError::PortZero);
+    pub(crate) fn reader(&mut self, port: u16) -> Result<SocketId, BindError> {
+        let id = self.stack.udp_reader(port)?;
+        Ok(self.with_place(id))
+    }
+
+    fn with_place(&mut self, id: SocketId) -> SocketId {
+        let places = usize::from(id.number()) + 1;
+        if places > self.sockets.len() {
+            self.sockets.resize_with(places, Socket::default);
         }
-        match self.stack.udp().socket_on(port) {
-            Some(id) if self.sockets[usize::from(id.number())].implicit => Ok(id),
-            _ => {
-                let id = self.bind(port.into())?;
-                self.sockets[usize::from(id.number())].implicit = true;
-                Ok(id)
-            }
-        }
+        id
+    }
+
+    /// Closes a socket, for which nobody waits but those who have polled it.
+    pub(crate) fn close(&mut self, id: SocketId) {
+        self.stack.udp_close(now_coarse(), id);
+        let Self { senders, sockets, .. } = self;
+        let Socket { readers, receiver, sender } = &mut sockets[usize::from(id.number())];
+        readers.remove(receiver);
+        senders.remove(sender);
+        self.wake_driver();
+    }
+
+    fn socket(&mut self, id: SocketId) -> &mut Socket {
+        &mut self.sockets[usize::from(id.number())]
     }
 
     pub(crate) fn readers(&mut self, id: SocketId) -> &mut WaitList {
-        &mut self.sockets[usize::from(id.number())].readers
+        &mut self.socket(id).readers
     }
 
     /// Wakes everybody who waits for anything.
@@ -164,31 +227,96 @@ impl State {
     }
 }
 
+/// What may be waited for, of all that comes for a socket.
+pub(crate) trait Take: Unpin {
+    type Output;
+
+    /// Takes it, if it is there.
+    fn take(&mut self, stack: &mut Stack, socket: SocketId) -> Option<Self::Output>;
+}
+
+/// The next datagram.
+pub(crate) struct Next;
+
+impl Take for Next {
+    type Output = Result<Datagram, RecvError>;
+
+    #[inline]
+    fn take(&mut self, stack: &mut Stack, socket: SocketId) -> Option<Self::Output> {
+        match stack.udp_mut().receive(socket) {
+            Some(datagram) => Some(Ok(datagram)),
+            None => failure(stack, socket).map(Err),
+        }
+    }
+}
+
+/// The next datagram from one address.
+pub(crate) struct NextFrom(pub(crate) IpAddr);
+
+impl Take for NextFrom {
+    type Output = Result<Datagram, RecvError>;
+
+    fn take(&mut self, stack: &mut Stack, socket: SocketId) -> Option<Self::Output> {
+        match stack.udp_mut().receive_from(socket, self.0) {
+            Some(datagram) => Some(Ok(datagram)),
+            None => failure(stack, socket).map(Err),
+        }
+    }
+}
+
+/// The next ICMP error.
+pub(crate) struct NextError;
+
+impl Take for NextError {
+    type Output = Result<Report, RecvError>;
+
+    fn take(&mut self, stack: &mut Stack, socket: SocketId) -> Option<Self::Output> {
+        let report = stack.udp_mut().receive_error(socket).map(Ok);
+        report.or_else(|| stack.is_gone().then_some(Err(RecvError::DeviceGone)))
+    }
+}
+
+/// Nothing, once there is something to receive.
+pub(crate) struct Anything;
+
+impl Take for Anything {
+    type Output = ();
+
+    fn take(&mut self, stack: &mut Stack, socket: SocketId) -> Option<()> {
+        (stack.is_gone() || stack.udp().is_readable(socket)).then_some(())
+    }
+}
+
+/// Why no datagram will come.
+#[inline(never)]
+fn failure(stack: &mut Stack, socket: SocketId) -> Option<RecvError> {
+    let failure = stack.udp_mut().receive_failure(socket).map(RecvError::DestinationUnreachable);
+    failure.or_else(|| stack.is_gone().then_some(RecvError::DeviceGone))
+}
+
 /// The future of [`Shared::receive`].
-pub(crate) struct Receive<'a> {
+pub(crate) struct Receive<'a, T> {
     shared: &'a Shared,
     socket: SocketId,
+    take: T,
     key: WaitKey,
 }
 
-impl Future for Receive<'_> {
-    type Output = Result<Datagram, RecvError>;
+impl<T: Take> Future for Receive<'_, T> {
+    type Output = T::Output;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { shared, socket, key } = &mut *self;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T::Output> {
+        let Self { shared, socket, take, key } = &mut *self;
         let mut state = shared.state.borrow_mut();
-        if let Some(datagram) = state.stack.udp_mut().receive(*socket) {
-            return Poll::Ready(Ok(datagram));
-        }
-        if state.stack.is_gone() {
-            return Poll::Ready(Err(RecvError::DeviceGone));
+        if let Some(taken) = take.take(&mut state.stack, *socket) {
+            return Poll::Ready(taken);
         }
         state.readers(*socket).register(key, cx.waker());
         Poll::Pending
     }
 }
 
-impl Drop for Receive<'_> {
+impl<T> Drop for Receive<'_, T> {
     fn drop(&mut self) {
         self.shared.state.borrow_mut().readers(self.socket).remove(&mut self.key);
     }

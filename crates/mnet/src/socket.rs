@@ -3,17 +3,17 @@ use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
 use mkernel::now_coarse;
-use mnet_proto::{Filter, JoinError, Local, SendError, SocketId, SocketStats};
+use mnet_proto::{Filter, JoinError, Local, Options, SendError, SocketId, SocketStats};
 
-use crate::datagram::Datagram;
-use crate::error::RecvError;
 use crate::shared::Shared;
-use crate::udp::{copy, send_with};
+
+mod receive;
+mod send;
 
 /// A port of one's own; made by [`Udp::bind`](crate::Udp::bind).
 ///
-/// Clones share its queue, and each datagram goes to one of them. The port is free again when the
-/// last is dropped.
+/// Clones share its queue, its peer and its options, and each datagram goes to one of them. The port
+/// is free again when the last is dropped.
 #[derive(Clone)]
 pub struct UdpSocket {
     bound: Rc<Bound>,
@@ -27,9 +27,7 @@ struct Bound {
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        let mut state = self.shared.state.borrow_mut();
-        state.stack.udp_close(now_coarse(), self.id);
-        state.wake_driver();
+        self.shared.state.borrow_mut().close(self.id);
     }
 }
 
@@ -44,51 +42,32 @@ impl UdpSocket {
         self.bound.local
     }
 
-    /// Waits for a datagram, copies its payload to `buffer`, and returns how many bytes that were
-    /// and who sent it. What does not fit is discarded. Cancel-safe.
+    /// Lets it speak to one peer alone: [`UdpSocket::send`] sends there, and only that one's
+    /// datagrams are received. Those of others that wait in the queue are dropped, and counted. If an
+    /// ICMP error says that the peer cannot be reached, the next call that receives or sends fails
+    /// with it, once.
     ///
     /// # Errors
-    /// [`RecvError::DeviceGone`].
-    pub async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), RecvError> {
-        let datagram = self.bound.shared.receive(self.bound.id).await?;
-        Ok((copy(datagram.packet.bytes(), buffer), datagram.remote))
-    }
-
-    /// Waits for a datagram and hands it over in the packet that it came in. Cancel-safe.
-    ///
-    /// # Errors
-    /// [`RecvError::DeviceGone`].
-    pub async fn recv_datagram(&self) -> Result<Datagram, RecvError> {
+    /// [`SendError`], if there is no way to the peer; [`SendError::FamilyMismatch`], if the socket is
+    /// bound to an address of the other family.
+    pub fn connect(&self, peer: impl Into<SocketAddr>) -> Result<(), SendError> {
         let Bound { shared, id, .. } = &*self.bound;
-        Ok(Datagram::new(Rc::clone(shared), shared.receive(*id).await?))
+        let mut state = shared.state.borrow_mut();
+        state.stack.udp_connect(now_coarse(), *id, Some(peer.into()))
     }
 
-    /// Sends a datagram from this socket's port. It returns as [`Udp::send_to`] does.
-    ///
-    /// [`Udp::send_to`]: crate::Udp::send_to
-    ///
-    /// # Errors
-    /// [`SendError`] if it is known that the datagram will not arrive.
-    pub async fn send_to(
-        &self,
-        payload: &[u8],
-        to: impl Into<SocketAddr>,
-    ) -> Result<(), SendError> {
-        self.send_with(to, payload.len(), |room| room.copy_from_slice(payload)).await
+    /// Lets it speak to everybody again.
+    pub fn disconnect(&self) {
+        let Bound { shared, id, .. } = &*self.bound;
+        let mut state = shared.state.borrow_mut();
+        // Only a peer can be refused.
+        let _ = state.stack.udp_connect(now_coarse(), *id, None);
     }
 
-    /// Sends a datagram of `length` bytes from this socket's port. `fill` writes its payload
-    /// straight into the packet; what it finds there is of no meaning.
-    ///
-    /// # Errors
-    /// [`SendError`] if it is known that the datagram will not arrive.
-    pub async fn send_with(
-        &self,
-        to: impl Into<SocketAddr>,
-        length: usize,
-        fill: impl FnOnce(&mut [u8]),
-    ) -> Result<(), SendError> {
-        send_with(&self.bound.shared, self.bound.local, to.into(), length, fill).await
+    /// The only one that it speaks to, if it is connected.
+    #[must_use]
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.bound.shared.state.borrow().stack.udp().peer(self.bound.id)
     }
 
     /// Joins a group: from now on the socket gets what is sent to it, from all sources, or from some.
@@ -120,6 +99,63 @@ impl UdpSocket {
         state.stack.udp_mut().set_broadcast(self.bound.id, allowed);
     }
 
+    /// What it asks for with all that it sends.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        let state = self.bound.shared.state.borrow();
+        state.stack.udp().options(self.bound.id).unwrap_or_default()
+    }
+
+    /// Changes what it asks for with all that it sends: from now on, and of all clones.
+    ///
+    /// ```
+    /// # fn example(socket: &mnet::UdpSocket) {
+    /// socket.set_options(mnet::Options { dscp: Some(46), ..socket.options() });
+    /// # }
+    /// ```
+    pub fn set_options(&self, options: Options) {
+        let mut state = self.bound.shared.state.borrow_mut();
+        state.stack.udp_mut().set_options(self.bound.id, options);
+    }
+
+    /// Lets what it sends to one host have this TTL or hop limit.
+    pub fn set_hop_limit(&self, hop_limit: u8) {
+        self.set_options(Options { hop_limit: Some(hop_limit), ..self.options() });
+    }
+
+    /// Lets what it sends to groups have this TTL or hop limit. At first it is 1, which keeps it on
+    /// the link (RFC 1112 §6.1).
+    pub fn set_multicast_hop_limit(&self, hop_limit: u8) {
+        let mut state = self.bound.shared.state.borrow_mut();
+        state.stack.udp_mut().set_multicast_hop_limit(self.bound.id, hop_limit);
+    }
+
+    /// Lets what it sends have this DSCP, 0 to 63 (RFC 2474).
+    pub fn set_dscp(&self, dscp: u8) {
+        self.set_options(Options { dscp: Some(dscp), ..self.options() });
+    }
+
+    /// Lets what it sends have this ECN codepoint, 0 to 3 (RFC 3168).
+    pub fn set_ecn(&self, ecn: u8) {
+        self.set_options(Options { ecn: Some(ecn), ..self.options() });
+    }
+
+    /// Lets what does not pass in one piece be refused with [`SendError::PacketTooBig`], or be
+    /// fragmented, as it is at first.
+    pub fn set_dont_fragment(&self, dont_fragment: bool) {
+        self.set_options(Options { dont_fragment: Some(dont_fragment), ..self.options() });
+    }
+
+    /// The largest IP datagram, in bytes with its headers, that is known to pass to a destination in
+    /// one piece: of UDP's payload, 28 bytes less over IPv4, 48 less over IPv6.
+    ///
+    /// # Errors
+    /// [`SendError::RouteNotFound`] if there is no way there.
+    pub fn path_mtu(&self, destination: impl Into<IpAddr>) -> Result<u16, SendError> {
+        let mut state = self.bound.shared.state.borrow_mut();
+        state.stack.path_mtu(now_coarse(), destination.into())
+    }
+
     /// Its counters, as they are now.
     #[must_use]
     pub fn stats(&self) -> SocketStats {
@@ -130,6 +166,9 @@ impl UdpSocket {
 
 impl fmt::Debug for UdpSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UdpSocket").field("local", &self.bound.local).finish_non_exhaustive()
+        f.debug_struct("UdpSocket")
+            .field("local", &self.bound.local)
+            .field("peer", &self.peer())
+            .finish_non_exhaustive()
     }
 }

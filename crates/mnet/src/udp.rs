@@ -2,10 +2,12 @@ use alloc::rc::Rc;
 use core::fmt;
 use core::net::SocketAddr;
 
-use mnet_proto::{BindError, Local, SendError};
+use mnet_proto::{BindError, Destination, Local, SendError};
 
+use crate::datagram::Datagram;
 use crate::error::RecvError;
-use crate::shared::Shared;
+use crate::options::RecvOptions;
+use crate::shared::{Next, Shared};
 use crate::socket::UdpSocket;
 
 /// UDP of a stack, by port. Clones are handles of the same one.
@@ -45,12 +47,39 @@ impl Udp {
         port: u16,
         buffer: &mut [u8],
     ) -> Result<(usize, SocketAddr), RecvError> {
-        let socket = self.shared.state.borrow_mut().implicit(port)?;
-        let datagram = self.shared.receive(socket).await?;
+        let socket = self.shared.state.borrow_mut().reader(port)?;
+        let datagram = self.shared.receive(socket, Next).await?;
         Ok((copy(datagram.packet.bytes(), buffer), datagram.remote))
     }
 
-    /// Sends a datagram from a random port.
+    /// Receives on a port as [`Udp::recv_from`] does: from one address only, or until a trigger
+    /// fires.
+    ///
+    /// # Errors
+    /// [`RecvError::Fired`], and as [`Udp::recv_from`].
+    pub async fn recv_from_with(
+        &self,
+        port: u16,
+        buffer: &mut [u8],
+        options: RecvOptions<'_>,
+    ) -> Result<(usize, SocketAddr), RecvError> {
+        let socket = self.shared.state.borrow_mut().reader(port)?;
+        let datagram = options.receive(&self.shared, socket).await?;
+        Ok((copy(datagram.packet.bytes(), buffer), datagram.remote))
+    }
+
+    /// Waits for a datagram on `port`, as [`Udp::recv_from`] does, and hands it over in the packet
+    /// that it came in.
+    ///
+    /// # Errors
+    /// As [`Udp::recv_from`].
+    pub async fn recv_datagram(&self, port: u16) -> Result<Datagram, RecvError> {
+        let socket = self.shared.state.borrow_mut().reader(port)?;
+        let datagram = self.shared.receive(socket, Next).await?;
+        Ok(Datagram::new(Rc::clone(&self.shared), datagram))
+    }
+
+    /// Sends a datagram from a random port that nobody uses.
     ///
     /// It returns when the datagram is on its way to the device, or queued for a neighbour whose
     /// address is yet to be found; it waits only while the device takes no more.
@@ -60,9 +89,23 @@ impl Udp {
     pub async fn send_to(
         &self,
         payload: &[u8],
-        to: impl Into<SocketAddr>,
+        to: impl Into<Destination>,
     ) -> Result<(), SendError> {
-        self.send_with(to, payload.len(), |room| room.copy_from_slice(payload)).await
+        self.send_from(Local::default(), payload, to).await
+    }
+
+    /// Sends a datagram from a port, or from an address and a port, as [`Udp::send_to`] does.
+    ///
+    /// # Errors
+    /// [`SendError`] if it is known that the datagram will not arrive.
+    pub async fn send_from(
+        &self,
+        from: impl Into<Local>,
+        payload: &[u8],
+        to: impl Into<Destination>,
+    ) -> Result<(), SendError> {
+        let fill = |room: &mut [u8]| room.copy_from_slice(payload);
+        send_with(&self.shared, from.into(), to.into(), payload.len(), fill).await
     }
 
     /// Sends a datagram of `length` bytes from a random port, as [`Udp::send_to`] does. `fill`
@@ -72,7 +115,7 @@ impl Udp {
     /// [`SendError`] if it is known that the datagram will not arrive.
     pub async fn send_with(
         &self,
-        to: impl Into<SocketAddr>,
+        to: impl Into<Destination>,
         length: usize,
         fill: impl FnOnce(&mut [u8]),
     ) -> Result<(), SendError> {
@@ -96,7 +139,7 @@ pub(crate) fn copy(payload: &[u8], buffer: &mut [u8]) -> usize {
 pub(crate) async fn send_with(
     shared: &Shared,
     local: Local,
-    to: SocketAddr,
+    to: Destination,
     length: usize,
     fill: impl FnOnce(&mut [u8]),
 ) -> Result<(), SendError> {

@@ -2,9 +2,10 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, Write};
-use std::net::SocketAddr;
 
-use mnet_proto::{Config, ConfigError, Datagram, Event, Local, SendError, SocketId, Stack};
+use mnet_proto::{
+    Config, ConfigError, Datagram, Destination, Event, Local, SendError, SocketId, Stack,
+};
 use netdev::{Instant, Mac};
 
 use crate::device;
@@ -325,13 +326,13 @@ impl Network {
         &mut self,
         host: HostId,
         local: impl Into<Local>,
-        remote: impl Into<SocketAddr>,
+        remote: impl Into<Destination>,
         payload: &[u8],
     ) -> Result<(), SendError> {
         let Host { stack, .. } = &mut self.hosts[host.0];
         let mut packet = stack.pool().take_sized(payload.len()).ok_or(SendError::NoBuffer)?;
         packet.append(payload.len()).ok_or(SendError::NoBuffer)?.copy_from_slice(payload);
-        let sent = stack.udp_send(self.now, local.into(), remote.into(), packet);
+        let sent = stack.udp_send(self.now, local.into(), remote, packet);
         self.flush_host(host.0);
         sent
     }

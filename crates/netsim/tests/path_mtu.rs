@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use mnet_proto::{Config, Drop, IcmpError, IpCidr, SendError, SendOptions, SocketId};
+use mnet_proto::{Config, Destination, Drop, IcmpError, IpCidr, SendError, SocketId};
 use netsim::{HostId, Link, LinkId, Network, RouterId};
 
 const NARROW: u16 = 1_280;
@@ -77,8 +77,8 @@ impl Scene {
         let stack = self.net.stack_mut(self.hosts[from]);
         let mut packet = stack.pool().take().unwrap();
         packet.append(len).unwrap();
-        let options = SendOptions { dont_fragment: true, ..SendOptions::default() };
-        stack.udp_send_with(now, PORT.into(), (to, PORT).into(), &options, packet)
+        let to = Destination::from((to, PORT)).dont_fragment(true);
+        stack.udp_send(now, PORT.into(), to, packet)
     }
 
     fn error(&mut self, end: usize) -> Option<IcmpError> {

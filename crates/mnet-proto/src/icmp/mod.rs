@@ -8,6 +8,7 @@ pub(crate) mod v6;
 use core::net::{IpAddr, SocketAddr};
 
 use netdev::{Instant, Packet};
+use thiserror::Error;
 
 pub(crate) use self::rate_limiter::RateLimiter;
 use crate::ip::fragment::Expired;
@@ -16,30 +17,39 @@ use crate::stats::Drop;
 use crate::wire::{icmpv4, icmpv6, ipv4, udp};
 
 /// What an ICMP message says has become of a datagram that was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum IcmpError {
     /// Nobody listens on its port.
+    #[error("port unreachable")]
     PortUnreachable,
     /// Its destination does not answer.
+    #[error("host unreachable")]
     HostUnreachable,
     /// There is no way to its destination.
+    #[error("network unreachable")]
     NetworkUnreachable,
     /// Its destination does not speak UDP.
+    #[error("protocol unreachable")]
     ProtocolUnreachable,
     /// Somebody on the way does not let it pass.
+    #[error("prohibited")]
     Prohibited,
     /// It does not fit into what passes on the way.
+    #[error("packet too big: {mtu} bytes pass")]
     PacketTooBig {
         /// The largest IP datagram that passes, in bytes with its headers.
         mtu: u16,
     },
     /// It took too many hops, or its fragments too long.
+    #[error("time exceeded")]
     TimeExceeded,
     /// Something is wrong with its headers.
+    #[error("parameter problem")]
     ParameterProblem,
     /// Something that is not known here: all unknown errors are for who sent the datagram to hear
     /// (RFC 4443 §2.4 (a)).
+    #[error("ICMP type {kind}, code {code}")]
     Unknown {
         /// The ICMP message's type.
         kind: u8,

@@ -30,7 +30,7 @@ use self::routes::Routes;
 use crate::autoconf::slaac;
 use crate::config::Config;
 use crate::ethernet::Link;
-use crate::icmp::{self, RateLimiter};
+use crate::icmp::{self, IcmpError, RateLimiter};
 use crate::keyed::Keyed;
 use crate::multicast::Multicast;
 use crate::neighbor::{Cache, arp, ndp};
@@ -411,7 +411,7 @@ pub enum SendError {
     RouteNotFound,
     /// The destination, or the router on the way to it, is known not to answer.
     #[error("Destination unreachable")]
-    DestinationUnreachable(Unreachable),
+    DestinationUnreachable(IcmpError),
     /// The datagram does not fit into what passes on the way, or into any datagram.
     #[error("Packet too big")]
     PacketTooBig {
@@ -421,6 +421,15 @@ pub enum SendError {
     /// The destination port is 0.
     #[error("Destination port is 0")]
     PortZero,
+    /// The socket is connected to nobody.
+    #[error("The socket is not connected")]
+    NotConnected,
+    /// The address to send from is of IPv4 and the destination of IPv6, or the other way round.
+    #[error("Source and destination are of different address families")]
+    FamilyMismatch,
+    /// The device takes no more frames now. Only calls that do not wait say so.
+    #[error("The network device takes no more frames now")]
+    WouldBlock,
     /// The source address that was asked for is not the host's.
     #[error("Source address is not this host's")]
     SourceNotLocal,
@@ -436,14 +445,6 @@ pub enum SendError {
     /// The device is gone for good.
     #[error("The network device is gone")]
     DeviceGone,
-}
-
-/// What is known of a destination that cannot be reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Unreachable {
-    /// It does not answer when asked for its link-layer address.
-    Host,
 }
 
 /// A route to everybody on the link, from a host that may have no address yet.

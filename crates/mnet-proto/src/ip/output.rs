@@ -7,8 +7,8 @@ use netdev::{Instant, Mac, Packet};
 use rand_core::Rng;
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::{Cast, Ip, Received, Route, SendError, SendOptions, Unreachable, fragment, selection};
-use crate::icmp;
+use super::{Cast, Ip, Received, Route, SendError, SendOptions, fragment, selection};
+use crate::icmp::{self, IcmpError};
 use crate::multicast::Report;
 use crate::neighbor::{Action, Lookup, arp, ndp};
 use crate::stats::Drop;
@@ -56,7 +56,7 @@ impl Ip {
             }
             Lookup::Failed => {
                 self.count(Drop::NeighborUnreachable);
-                Err(SendError::DestinationUnreachable(Unreachable::Host))
+                Err(SendError::DestinationUnreachable(IcmpError::HostUnreachable))
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::autoconf::dhcpv4::{Destination, Event as Dhcp, Transmit};
-use crate::ip::{Metadata, Network, to_everybody};
+use crate::ip::{Metadata, Network, SendOptions, to_everybody};
 use crate::wire::udp;
 
 impl Stack {

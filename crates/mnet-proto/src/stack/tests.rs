@@ -17,6 +17,7 @@ mod peer;
 mod scene;
 mod scene6;
 mod slaac;
+mod sockets;
 mod udp;
 
 use core::time::Duration;
@@ -29,7 +30,8 @@ use proptest::prelude::*;
 use self::peer::Peer;
 use self::scene::{HOST, HOST_MAC, PEER, PEER_MAC, Scene, arp, icmp, udp};
 use super::*;
-use crate::Unreachable;
+use crate::IcmpError;
+use crate::udp::Options;
 use crate::wire::arp::{REPLY, REQUEST};
 
 #[test]
@@ -58,7 +60,7 @@ fn a_datagram_reaches_its_socket_and_the_answer_its_sender() {
 }
 
 #[test]
-fn a_readable_socket_is_told_of_once_until_it_is_read_empty() {
+fn a_readable_socket_is_told_of_once_for_all_that_came_since() {
     let mut scene = Scene::with_neighbor();
     let socket = scene.stack.udp_bind(7).unwrap();
     for _ in 0..3 {
@@ -348,7 +350,7 @@ fn a_sender_is_told_of_a_neighbour_that_does_not_answer() {
     }
     assert_eq!(scene.stack.stats().dropped[Drop::NeighborUnreachable], 1);
     let told = scene.send_bytes(7, (PEER, 5000).into(), b"two");
-    assert_eq!(told, Err(SendError::DestinationUnreachable(Unreachable::Host)));
+    assert_eq!(told, Err(SendError::DestinationUnreachable(IcmpError::HostUnreachable)));
 }
 
 #[test]
@@ -372,9 +374,9 @@ fn what_cannot_be_sent_is_refused_with_a_reason() {
     let mut refusal = |destination, length| {
         let mut packet = scene.pool.take().unwrap();
         packet.append(length).unwrap();
-        let options = SendOptions { dont_fragment: true, ..SendOptions::default() };
+        let destination = Destination::from(destination).dont_fragment(true);
         let (stack, now) = (&mut scene.stack, scene.now);
-        stack.udp_send_with(now, Local::default(), destination, &options, packet).unwrap_err()
+        stack.udp_send(now, Local::default(), destination, packet).unwrap_err()
     };
     assert_eq!(refusal(to("192.0.2.1:9"), 1), SendError::RouteNotFound);
     assert_eq!(refusal(to("10.0.0.255:9"), 1), SendError::BroadcastNotAllowed);
@@ -390,7 +392,10 @@ fn what_cannot_be_sent_is_refused_with_a_reason() {
 fn a_port_belongs_to_one_socket_until_that_is_closed() {
     let mut scene = Scene::new();
     let socket = scene.stack.udp_bind(7).unwrap();
-    assert_eq!(scene.stack.udp_bind(7), Err(BindError::PortInUse(7)));
+    assert_eq!(
+        scene.stack.udp_bind(7),
+        Err(BindError::PortInUse { port: 7, by: Holder::Socket(7.into()) })
+    );
     let foreign = IpAddr::from([10, 0, 0, 9]);
     assert_eq!(scene.stack.udp_bind((foreign, 8)), Err(BindError::AddressNotLocal(foreign)));
     scene.receive(&udp(b"x").frame());
@@ -407,7 +412,7 @@ fn an_empty_pool_costs_packets_and_nothing_else() {
     let all: Vec<_> = std::iter::from_fn(|| scene.pool.take()).collect();
     scene.stack.handle_timeout(scene.now + Duration::from_secs(60));
     drop(all);
-    let unresolved = "10.0.0.77:9".parse().unwrap();
+    let unresolved: SocketAddr = "10.0.0.77:9".parse().unwrap();
     let packet = scene.pool.take().unwrap();
     let all: Vec<_> = std::iter::from_fn(|| scene.pool.take()).collect();
     scene.stack.udp_send(scene.now, Local::default(), unresolved, packet).unwrap();

@@ -1,21 +1,25 @@
 //! UDP: ports, sockets, and the datagrams in between (RFC 768, RFC 1122 §4.1).
 
+mod destination;
 mod ports;
 mod socket;
 
 use alloc::collections::VecDeque;
-use core::net::{IpAddr, SocketAddr};
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use netdev::{Instant, Packet};
 use slab::Slab;
 use thiserror::Error;
 
+use self::destination::Defaults;
+pub use self::destination::{Destination, Options};
 use self::ports::Ports;
 use self::socket::Socket;
 pub use self::socket::{Datagram, SocketStats};
 use crate::config::Config;
-use crate::icmp::Report;
-use crate::ip::{Cast, Metadata, Network, SendError, SendOptions};
+use crate::icmp::{IcmpError, Report};
+use crate::ip::{Cast, Metadata, Network, SendError};
 use crate::stats::{Drop, Stats};
 use crate::wire::udp::{HEADER_LEN, Header};
 use crate::wire::{Checksum, ipv4, ipv6};
@@ -40,7 +44,7 @@ impl SocketId {
 /// One end of what a host sends or receives: an address of its own, and a port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Local {
-    /// One of the host's addresses; `None` if any will do.
+    /// One of the host's addresses; `None` if any will do, 0.0.0.0 if any of IPv4.
     pub address: Option<IpAddr>,
     /// The port; 0 for a random ephemeral one.
     pub port: u16,
@@ -53,19 +57,42 @@ impl From<u16> for Local {
     }
 }
 
+impl Local {
+    /// The address that it says to send from; `None` if any of the host's will do. What came to a
+    /// group, or to everybody, is answered from one of these.
+    #[inline]
+    fn source_for(
+        &self,
+        destination: IpAddr,
+        network: &impl Network,
+    ) -> Result<Option<IpAddr>, SendError> {
+        let Some(address) = self.address else { return Ok(None) };
+        if address.is_ipv4() != destination.is_ipv4() {
+            return Err(SendError::FamilyMismatch);
+        }
+        Ok((address != ANY_V4 && network.cast(address) == Cast::Unicast).then_some(address))
+    }
+}
+
 impl From<SocketAddr> for Local {
-    /// The unspecified address is any.
+    /// `0.0.0.0` is any address of IPv4; `[::]` is any address of both families.
     fn from(local: SocketAddr) -> Self {
-        let address = Some(local.ip()).filter(|address| !address.is_unspecified());
+        let address = Some(local.ip()).filter(|address| !is_any_v6(address));
         Self { address, port: local.port() }
     }
 }
 
 impl<A: Into<IpAddr>> From<(A, u16)> for Local {
-    /// The unspecified address is any.
+    /// `0.0.0.0` is any address of IPv4; `[::]` is any address of both families.
     fn from((address, port): (A, u16)) -> Self {
         SocketAddr::new(address.into(), port).into()
     }
+}
+
+const ANY_V4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+fn is_any_v6(address: &IpAddr) -> bool {
+    address.is_ipv6() && address.is_unspecified()
 }
 
 /// UDP over any [`Network`].
@@ -121,13 +148,18 @@ impl Udp {
         network: &mut impl Network,
         Local { address, port }: Local,
     ) -> Result<SocketId, BindError> {
-        if let Some(address) = address.filter(|&address| !network.is_local(address)) {
+        if let Some(address) = address.filter(|&address| address != ANY_V4)
+            && !network.is_local(address)
+        {
             return Err(BindError::AddressNotLocal(address));
         }
-        let port = match port {
-            0 => self.ports.ephemeral(network).ok_or(BindError::NoFreePort)?,
-            port if self.ports.get(port).is_some() => return Err(BindError::PortInUse(port)),
-            port => port,
+        let port = match (port, self.socket_on(port).and_then(|id| self.sockets.get(id.0.into()))) {
+            (0, _) => self.ports.ephemeral(network).ok_or(BindError::NoFreePort)?,
+            (port, None) => port,
+            (port, Some(socket)) => {
+                let by = if socket.shared { Holder::Reader } else { Holder::Socket(socket.local) };
+                return Err(BindError::PortInUse { port, by });
+            }
         };
         let entry = self.sockets.vacant_entry();
         // Each socket has a port of its own, so there are never more than 65,535 of them.
@@ -135,6 +167,64 @@ impl Udp {
         entry.insert(Socket::new(Local { address, port }));
         self.ports.set(port, Some(id));
         Ok(id)
+    }
+
+    /// The socket of a port that is read from by its number alone, made when that is first asked
+    /// for. It is there for all who ask, until it is closed.
+    ///
+    /// # Errors
+    /// [`BindError`]: the port is 0, or it belongs to a socket that was bound.
+    pub fn reader(&mut self, network: &mut impl Network, port: u16) -> Result<SocketId, BindError> {
+        if port == 0 {
+            return Err(BindError::PortZero);
+        }
+        let is_shared =
+            |id: &SocketId| self.sockets.get(id.0.into()).is_some_and(|socket| socket.shared);
+        if let Some(id) = self.socket_on(port).filter(is_shared) {
+            return Ok(id);
+        }
+        let id = self.bind(network, port.into())?;
+        if let Some(socket) = self.sockets.get_mut(id.0.into()) {
+            socket.shared = true;
+        }
+        Ok(id)
+    }
+
+    /// Lets a socket speak to one peer alone: only that one's datagrams are received from now on,
+    /// and those of others that wait in the queue are dropped; returns how many. Without a peer it
+    /// speaks to all again.
+    ///
+    /// # Errors
+    /// [`SendError`], if there is no way to the peer.
+    pub fn connect(
+        &mut self,
+        network: &mut impl Network,
+        now: Instant,
+        id: SocketId,
+        peer: Option<SocketAddr>,
+    ) -> Result<usize, SendError> {
+        let Some(socket) = self.sockets.get_mut(id.0.into()) else { return Ok(0) };
+        if let Some(peer) = peer {
+            if peer.port() == 0 {
+                return Err(SendError::PortZero);
+            }
+            network.route(now, peer.ip(), socket.local.source_for(peer.ip(), network)?)?;
+        }
+        if socket.peer == peer {
+            return Ok(0);
+        }
+        socket.peer = peer;
+        socket.failure = None;
+        let (datagrams, large) = socket.drop_others();
+        self.queued -= datagrams;
+        self.large -= large;
+        Ok(datagrams)
+    }
+
+    /// The only one that a socket speaks to.
+    #[must_use]
+    pub fn peer(&self, id: SocketId) -> Option<SocketAddr> {
+        self.sockets.get(id.0.into())?.peer
     }
 
     /// Closes a socket; what is in its queue is dropped, and its port is free again.
@@ -168,6 +258,21 @@ impl Udp {
         Some(datagram)
     }
 
+    /// Whether [`Udp::receive`] or [`Udp::receive_failure`] has something for a socket.
+    #[must_use]
+    pub fn is_readable(&self, id: SocketId) -> bool {
+        let socket = self.sockets.get(id.0.into());
+        socket.is_some_and(|socket| socket.len() > 0 || socket.failure.is_some())
+    }
+
+    /// Takes the oldest datagram of this sender's off a socket's queue.
+    pub fn receive_from(&mut self, id: SocketId, source: IpAddr) -> Option<Datagram> {
+        let datagram = self.sockets.get_mut(id.0.into())?.pop_from(source)?;
+        self.queued -= 1;
+        self.large -= large(&datagram.packet);
+        Some(datagram)
+    }
+
     /// A socket's counters; `None` if it is closed.
     #[must_use]
     pub fn stats(&self, id: SocketId) -> Option<SocketStats> {
@@ -182,28 +287,69 @@ impl Udp {
         }
     }
 
+    /// Changes what a socket asks for with all that it sends.
+    pub fn set_options(&mut self, id: SocketId, options: Options) {
+        if let Some(socket) = self.sockets.get_mut(id.0.into()) {
+            socket.defaults.set(options, socket.defaults.multicast_hop_limit);
+        }
+    }
+
+    /// What a socket asks for with all that it sends; `None` if it is closed.
+    #[must_use]
+    pub fn options(&self, id: SocketId) -> Option<Options> {
+        Some(self.sockets.get(id.0.into())?.defaults.options)
+    }
+
+    /// Lets what a socket sends to groups have this hop limit. At first it is 1, which keeps it on
+    /// the link (RFC 1112 §6.1).
+    pub fn set_multicast_hop_limit(&mut self, id: SocketId, hop_limit: u8) {
+        if let Some(socket) = self.sockets.get_mut(id.0.into()) {
+            socket.defaults.set(socket.defaults.options, Some(hop_limit));
+        }
+    }
+
     /// Takes the oldest ICMP error off a socket's error queue: what has become of something that it
     /// sent.
     pub fn receive_error(&mut self, id: SocketId) -> Option<Report> {
         self.sockets.get_mut(id.0.into())?.errors.pop_front()
     }
 
+    /// What ICMP has said last of why the peer of a connected socket cannot be reached; it is said
+    /// once. What was too big for the path is no such thing: the next will not be.
+    #[inline]
+    pub fn receive_failure(&mut self, id: SocketId) -> Option<IcmpError> {
+        self.sockets.get_mut(id.0.into())?.failure.take()
+    }
+
     /// Takes an ICMP error that IP has received about something that was sent. A full queue drops
     /// the oldest.
     pub fn handle_error(&mut self, report: Report) {
-        let id = self.ports.get(report.local.port());
-        let Some(socket) = id.and_then(|id| self.sockets.get_mut(id.0.into())) else { return };
+        let Some(id) = self.ports.get(report.local.port()) else { return };
+        let Some(socket) = self.sockets.get_mut(id.0.into()) else { return };
+        match (socket.peer, report.error) {
+            (Some(peer), _) if peer != report.remote => return,
+            (None, _) | (_, IcmpError::PacketTooBig { .. }) => {}
+            (Some(_), error) => socket.failure = Some(error),
+        }
         if socket.errors.len() >= self.max_errors {
             socket.errors.pop_front();
         }
         socket.errors.push_back(report);
+        socket.stats.errors += 1;
+        if socket.announce() {
+            self.readable.push_back(id);
+        }
     }
 
-    /// The next socket that has something to read, and had nothing before. `None` until
-    /// [`Udp::handle_datagram`] is called again.
+    /// The next socket to which something has come since it was last said so: a datagram, or an
+    /// error. `None` until [`Udp::handle_datagram`] or [`Udp::handle_error`] is called again.
     #[inline]
     pub fn poll_readable(&mut self) -> Option<SocketId> {
-        self.readable.pop_front()
+        let id = self.readable.pop_front()?;
+        if let Some(socket) = self.sockets.get_mut(id.0.into()) {
+            socket.announced = false;
+        }
+        Some(id)
     }
 
     /// Takes a datagram that IP has received: the packet's window is what IP carried. `is_member`
@@ -230,7 +376,7 @@ impl Udp {
         let sockets = self.sockets.len();
         let socket =
             self.ports.get(to).and_then(|id| Some((id, self.sockets.get_mut(id.0.into())?)));
-        let Some((id, socket)) = socket.filter(|(_, socket)| socket.accepts(metadata)) else {
+        let Some((id, socket)) = socket.filter(|(_, socket)| socket.accepts(metadata, from)) else {
             stats.dropped.count(Drop::UdpNoSocket);
             return Err((Refused::PortUnreachable, packet));
         };
@@ -311,32 +457,35 @@ impl Udp {
     /// [`SendError`] if it is known that it will not arrive.
     #[inline]
     pub fn send(
-        &self,
+        &mut self,
         network: &mut impl Network,
         now: Instant,
         local: Local,
-        destination: SocketAddr,
-        options: &SendOptions,
+        destination: &Destination,
         mut packet: Packet,
     ) -> Result<(), SendError> {
-        if destination.port() == 0 {
+        let &Destination { address: to, source, options: ref wished } = destination;
+        if to.port() == 0 {
             return Err(SendError::PortZero);
         }
-        // What came to a group, or to everybody, is answered from an address of one's own.
-        let source = local.address.filter(|&address| network.cast(address) == Cast::Unicast);
-        let route = network.route(now, destination.ip(), source)?;
-        let longest = if destination.is_ipv4() { MAX_PAYLOAD_V4 } else { MAX_PAYLOAD_V6 };
+        let local = Local { address: source.or(local.address), ..local };
+        let source = local.source_for(to.ip(), network)?;
+        let route = network.route(now, to.ip(), source)?;
+        let longest = if to.is_ipv4() { MAX_PAYLOAD_V4 } else { MAX_PAYLOAD_V6 };
         if packet.len() > longest {
             return Err(SendError::PacketTooBig { mtu: u16::MAX });
         }
-        let fits = route.fits(packet.len() + HEADER_LEN, options);
+        let id = self.ports.get(local.port);
+        let mut socket = id.and_then(|id| self.sockets.get_mut(id.0.into()));
+        let cast = network.cast(to.ip());
+        if cast == Cast::Broadcast && !socket.as_ref().is_some_and(|socket| socket.broadcast) {
+            return Err(SendError::BroadcastNotAllowed);
+        }
+        let defaults = socket.as_ref().map_or(const { &Defaults::NONE }, |socket| &socket.defaults);
+        let options = defaults.resolve(wished, cast);
+        let fits = route.fits(packet.len() + HEADER_LEN, &options);
         if options.dont_fragment && !fits {
             return Err(SendError::PacketTooBig { mtu: route.mtu });
-        }
-        let socket = self.ports.get(local.port).and_then(|id| self.sockets.get(id.0.into()));
-        let to_everybody = network.cast(destination.ip()) == Cast::Broadcast;
-        if to_everybody && !socket.is_some_and(|socket| socket.broadcast) {
-            return Err(SendError::BroadcastNotAllowed);
         }
         let port = match local.port {
             0 => self.ports.ephemeral(network).ok_or(SendError::NoFreePort)?,
@@ -345,10 +494,14 @@ impl Udp {
         // A device sees single frames: of a datagram in pieces it cannot make the sum.
         let pseudo = (network.wants_udp_checksum() || !fits)
             .then_some(|length| pseudo_header(route.source, route.destination, length));
-        if !Header::emit(&mut packet, port, destination.port(), pseudo) {
+        if !Header::emit(&mut packet, port, to.port(), pseudo) {
             return Err(SendError::NoBuffer);
         }
-        network.send_udp(now, &route, (port, destination.port()), options, packet)
+        network.send_udp(now, &route, (port, to.port()), &options, packet)?;
+        if let Some(socket) = &mut socket {
+            socket.stats.sent += 1;
+        }
+        Ok(())
     }
 }
 
@@ -400,9 +553,14 @@ pub(crate) fn pseudo_header(source: IpAddr, destination: IpAddr, length: u16) ->
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BindError {
-    /// Another socket is bound to the port.
-    #[error("UDP port {0} is in use")]
-    PortInUse(u16),
+    /// Somebody else has the port: there is one socket for each, whichever its address.
+    #[error("UDP port {port} is in use by {by}")]
+    PortInUse {
+        /// The port.
+        port: u16,
+        /// Who has it.
+        by: Holder,
+    },
     /// The address is not one of the host's.
     #[error("{0} is not this host's address")]
     AddressNotLocal(IpAddr),
@@ -412,4 +570,29 @@ pub enum BindError {
     /// Port 0 is none to read from.
     #[error("UDP port 0 is none to read from")]
     PortZero,
+}
+
+/// Who has a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Holder {
+    /// A socket that is bound to this.
+    Socket(Local),
+    /// Those who read from the port by its number ([`Udp::reader`]).
+    Reader,
+    /// The stack itself, for DHCP.
+    Dhcp,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(Local { address: None, .. }) => f.write_str("a socket on all addresses"),
+            Self::Socket(Local { address: Some(address), .. }) => {
+                write!(f, "a socket on {address}")
+            }
+            Self::Reader => f.write_str("readers of the port"),
+            Self::Dhcp => f.write_str("DHCP"),
+        }
+    }
 }

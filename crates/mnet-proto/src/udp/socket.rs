@@ -1,10 +1,11 @@
 use alloc::collections::VecDeque;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use netdev::{Instant, Packet};
 
 use super::Local;
-use crate::icmp::Report;
+use super::destination::Defaults;
+use crate::icmp::{IcmpError, Report};
 use crate::ip::{Cast, Metadata};
 
 /// A bound port, and what has come for it.
@@ -13,7 +14,16 @@ pub(super) struct Socket {
     pub(super) stats: SocketStats,
     /// Whether it takes part in what everybody is told.
     pub(super) broadcast: bool,
+    /// Whether it is for all who read from its port by number.
+    pub(super) shared: bool,
+    /// The only one that it speaks to.
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) defaults: Defaults,
     pub(super) errors: VecDeque<Report>,
+    /// Why its peer cannot be reached.
+    pub(super) failure: Option<IcmpError>,
+    /// It has been said that something has come, and nobody has heard of it yet.
+    pub(super) announced: bool,
     queue: VecDeque<Datagram>,
     bytes: usize,
     large: usize,
@@ -49,21 +59,64 @@ pub struct SocketStats {
     pub received: u64,
     /// Datagrams dropped as the queue was full.
     pub dropped: u64,
+    /// Datagrams sent.
+    pub sent: u64,
+    /// ICMP errors about what was sent.
+    pub errors: u64,
 }
 
 impl Socket {
     pub(super) fn new(local: Local) -> Self {
-        let stats = SocketStats::default();
-        let (queue, errors) = (VecDeque::new(), VecDeque::new());
-        Self { local, stats, broadcast: false, errors, queue, bytes: 0, large: 0, dropped: 0 }
+        Self {
+            local,
+            stats: SocketStats::default(),
+            broadcast: false,
+            shared: false,
+            peer: None,
+            defaults: Defaults::NONE,
+            errors: VecDeque::new(),
+            failure: None,
+            announced: false,
+            queue: VecDeque::new(),
+            bytes: 0,
+            large: 0,
+            dropped: 0,
+        }
     }
 
-    /// Whether it is bound to the address that a datagram was sent to, or to any. What is sent to
-    /// many is sent to all of a host's addresses.
+    /// Whether it is bound to the address that a datagram was sent to, or to any, and speaks to
+    /// whoever sent it from `port`.
     #[inline]
-    pub(super) fn accepts(&self, metadata: &Metadata) -> bool {
-        let to_many = metadata.cast != Cast::Unicast;
-        self.local.address.is_none_or(|address| to_many || address == metadata.destination)
+    pub(super) fn accepts(&self, metadata: &Metadata, port: u16) -> bool {
+        let from_anybody = self.local.address.is_none() && self.peer.is_none();
+        from_anybody || self.accepts_just(metadata, port)
+    }
+
+    /// The same of a socket that does not take everything. What is sent to many is sent to all of a
+    /// host's addresses of that family.
+    #[inline(never)]
+    fn accepts_just(&self, metadata: &Metadata, port: u16) -> bool {
+        let (own, to) = (self.local.address, metadata.destination);
+        let any = |own: IpAddr| own == super::ANY_V4 || metadata.cast != Cast::Unicast;
+        own.is_none_or(|own| own == to || (any(own) && own.is_ipv4() == to.is_ipv4()))
+            && self.peer.is_none_or(|peer| peer == SocketAddr::new(metadata.source, port))
+    }
+
+    /// Takes note that something has come; `true` if that is to be said.
+    #[inline]
+    pub(super) fn announce(&mut self) -> bool {
+        !core::mem::replace(&mut self.announced, true)
+    }
+
+    /// Drops what others than its peer have sent. Returns how many datagrams that were, and how much
+    /// those in large packets took up.
+    pub(super) fn drop_others(&mut self) -> (usize, usize) {
+        let Some(peer) = self.peer else { return (0, 0) };
+        let before = (self.queue.len(), self.large);
+        self.queue.retain(|datagram| datagram.remote == peer);
+        self.bytes = self.queue.iter().map(|datagram| datagram.packet.len()).sum();
+        self.large = self.queue.iter().map(|datagram| super::large(&datagram.packet)).sum();
+        (before.0 - self.queue.len(), before.1 - self.large)
     }
 
     /// How many datagrams are in its queue.
@@ -99,10 +152,9 @@ impl Socket {
         self.dropped = self.dropped.saturating_add(1);
     }
 
-    /// Queues a datagram from `port` of its sender; `true` if the queue was empty.
+    /// Queues a datagram from `port` of its sender; `true` if it is to be said that one has come.
     #[inline]
     pub(super) fn push(&mut self, metadata: &Metadata, port: u16, packet: Packet) -> bool {
-        let was_empty = self.queue.is_empty();
         self.bytes += packet.len();
         self.large += super::large(&packet);
         self.stats.received += 1;
@@ -115,14 +167,26 @@ impl Socket {
             arrived: metadata.arrived,
             dropped_before: core::mem::take(&mut self.dropped),
         });
-        was_empty
+        self.announce()
     }
 
     #[inline]
     pub(super) fn pop(&mut self) -> Option<Datagram> {
         let datagram = self.queue.pop_front()?;
+        Some(self.without(datagram))
+    }
+
+    /// Takes the oldest datagram from this address.
+    pub(super) fn pop_from(&mut self, source: IpAddr) -> Option<Datagram> {
+        let at = self.queue.iter().position(|datagram| datagram.remote.ip() == source)?;
+        let datagram = self.queue.remove(at)?;
+        Some(self.without(datagram))
+    }
+
+    #[inline]
+    fn without(&mut self, datagram: Datagram) -> Datagram {
         self.bytes -= datagram.packet.len();
         self.large -= super::large(&datagram.packet);
-        Some(datagram)
+        datagram
     }
 }

@@ -14,7 +14,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use mkernel::{Elapsed, block_on, sleep, spawn, timeout, yield_now};
-use mnet::{BindError, RecvError, SendError, StackError};
+use mnet::{BindError, Holder, RecvError, SendError, StackError};
 
 use crate::wire::{A, B, pair, pair_with};
 
@@ -144,11 +144,9 @@ fn a_port_is_free_again_when_the_last_clone_is_dropped() {
         let socket = udp.bind(7).unwrap();
         let clone = socket.clone();
         drop(socket);
-        assert_eq!(udp.bind(7).unwrap_err(), BindError::PortInUse(7));
-        assert_eq!(
-            udp.recv_from(7, &mut [0; 1]).await,
-            Err(RecvError::Port(BindError::PortInUse(7)))
-        );
+        let in_use = BindError::PortInUse { port: 7, by: Holder::Socket(7.into()) };
+        assert_eq!(udp.bind(7).unwrap_err(), in_use);
+        assert_eq!(udp.recv_from(7, &mut [0; 1]).await, Err(RecvError::Port(in_use)));
         drop(clone);
         assert!(udp.bind((B, 7)).is_ok());
         assert_eq!(udp.bind((A, 7)).unwrap_err(), BindError::AddressNotLocal(A.into()));

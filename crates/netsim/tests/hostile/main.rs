@@ -122,7 +122,9 @@ fn a_conversation_amid_noise_loses_nothing() {
     let hosts = [scene.talkers[0], scene.talkers[1], scene.other];
     let stats = hosts.map(|host| scene.net.stack(host).stats());
     let seen = |reason: &Reason| stats.iter().any(|stats| stats.dropped[*reason] > 0);
-    let unseen: Vec<_> = Reason::ALL.into_iter().filter(|reason| !seen(reason)).collect();
+    // Nobody's socket gets a peer here.
+    let possible = Reason::ALL.into_iter().filter(|&reason| reason != Reason::UdpNotPeer);
+    let unseen: Vec<_> = possible.filter(|reason| !seen(reason)).collect();
     assert!(unseen.len() < 12, "{unseen:?}");
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mnet_proto::wire::arp::{self, Arp};
 use mnet_proto::wire::{dhcpv4, ethernet, ipv4};
-use mnet_proto::{Config, Filter, IpCidr, Local, Origin, SendOptions, SocketId};
+use mnet_proto::{Config, Destination, Filter, IpCidr, Local, Origin, SocketId};
 use netdev::{Mac, Pool};
 use netsim::device::Plug;
 use netsim::{Advertisement, HostId, Link, LinkId, Network, RouterId};
@@ -266,8 +266,9 @@ impl Scene {
         let stack = self.net.stack_mut(from);
         let mut packet = stack.pool().take_sized(len).unwrap();
         packet.append(len).unwrap();
-        let options = SendOptions { hop_limit, ..SendOptions::default() };
-        let _ = stack.udp_send_with(now, 5_001.into(), (to, 9).into(), &options, packet);
+        let mut to = Destination::from((to, 9));
+        to.options.hop_limit = hop_limit;
+        let _ = stack.udp_send(now, 5_001.into(), to, packet);
     }
 
     /// Every packet of every host is free, once nothing is waited for any more.

@@ -3,7 +3,7 @@
 
 use super::link::{Card, Frame, udp_bytes};
 use super::*;
-use crate::{AddressEvent, Unreachable};
+use crate::{AddressEvent, IcmpError};
 
 const OTHER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 9);
 const OTHER_MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
@@ -94,7 +94,7 @@ fn an_address_that_somebody_has_is_not_used_and_asked_for_again_after_a_minute()
         assert_eq!(scene.stack.addresses().count(), 0);
         scene.receive(&request((PEER_MAC, PEER), HOST));
         assert!(scene.sent().is_empty(), "the other is left to answer");
-        let sent = scene.send_v4(7, (PEER, 9), b"x", &SendOptions::default());
+        let sent = scene.send_v4(7, (PEER, 9), b"x", &Options::default());
         assert_eq!(sent, Err(SendError::RouteNotFound));
         scene.receive(&Frame::udp(b"x").bytes());
         assert_eq!(scene.stack.stats().dropped[Drop::Ipv4Destination], 1);
@@ -229,7 +229,7 @@ fn what_is_no_arp_of_ethernet_and_ipv4_is_dropped() {
 
 /// Where a datagram goes, if its neighbour is known.
 fn known(scene: &mut Scene, address: Ipv4Addr) -> Option<Mac> {
-    scene.send_v4(7, (address, 9), b"x", &SendOptions::default()).unwrap();
+    scene.send_v4(7, (address, 9), b"x", &Options::default()).unwrap();
     let frames = scene.sent();
     let [frame] = &frames[..] else { panic!("{frames:02x?}") };
     (frame[12..14] == [8, 0]).then(|| Mac(frame[..6].try_into().unwrap()))
@@ -269,14 +269,14 @@ fn a_neighbour_is_asked_once_a_second_and_given_up_after_three() {
     let mut scene = Card::default().host(|_| ());
     scene.stack.udp_bind(7).unwrap();
     for _ in 0..20 {
-        scene.send_v4(7, (OTHER, 9), b"x", &SendOptions::default()).unwrap();
+        scene.send_v4(7, (OTHER, 9), b"x", &Options::default()).unwrap();
     }
     assert_eq!(scene.sent(), [asks(HOST, OTHER)]);
     let frames = over(&mut scene, Duration::from_millis(2_999));
     assert_eq!(frames, [(1, asks(HOST, OTHER)), (2, asks(HOST, OTHER))]);
     over(&mut scene, Duration::from_millis(1));
-    let refused = scene.send_v4(7, (OTHER, 9), b"x", &SendOptions::default());
-    assert_eq!(refused, Err(SendError::DestinationUnreachable(Unreachable::Host)));
+    let refused = scene.send_v4(7, (OTHER, 9), b"x", &Options::default());
+    assert_eq!(refused, Err(SendError::DestinationUnreachable(IcmpError::HostUnreachable)));
     assert_eq!(scene.dropped(), [(Drop::NeighborUnreachable, 9), (Drop::NeighborQueueFull, 12)]);
     assert_eq!(scene.pool.available(), scene.pool.capacity());
 }

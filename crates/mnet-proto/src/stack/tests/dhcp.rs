@@ -120,10 +120,10 @@ fn a_host_asks_everybody_for_an_address_and_uses_what_it_gets() {
     scene.receive(&arp(REQUEST, (ROUTER_MAC, ROUTER), LEASED));
     scene.sent();
     scene.stack.udp_bind(7).unwrap();
-    scene.send_v4(7, (FAR, 9), &[0; 1_372], &SendOptions::default()).unwrap();
+    scene.send_v4(7, (FAR, 9), &[0; 1_372], &Options::default()).unwrap();
     let sent = scene.sent_v4();
     assert_eq!((sent.len(), sent[0].to, sent[0].source()), (1, ROUTER_MAC, LEASED));
-    scene.send_v4(7, (FAR, 9), &[0; 1_373], &SendOptions::default()).unwrap();
+    scene.send_v4(7, (FAR, 9), &[0; 1_373], &Options::default()).unwrap();
     assert_eq!(scene.sent_v4().len(), 2);
 }
 
@@ -161,7 +161,7 @@ fn before_there_is_an_address_nothing_else_is_heard() {
     scene.receive(&arp(REQUEST, (PEER_MAC, PEER), LEASED));
     assert!(scene.sent().is_empty());
     assert_eq!(scene.dropped(), [(Drop::Ipv4Destination, 6)]);
-    let sent = scene.send_v4(7, (PEER, 9), b"x", &SendOptions::default());
+    let sent = scene.send_v4(7, (PEER, 9), b"x", &Options::default());
     assert_eq!(sent, Err(SendError::RouteNotFound));
 }
 
@@ -216,7 +216,7 @@ fn a_lease_is_renewed_with_its_server_alone_and_then_with_anybody() {
     scene.says(Kind::Discover);
     assert!(scene.stack.lease().is_none());
     for to in [PEER, FAR] {
-        let sent = scene.send_v4(0, (to, 9), b"x", &SendOptions::default());
+        let sent = scene.send_v4(0, (to, 9), b"x", &Options::default());
         assert_eq!(sent, Err(SendError::RouteNotFound));
     }
 }
@@ -238,7 +238,7 @@ fn a_lease_that_is_refused_is_given_up_at_once() {
 fn another_lease_takes_the_place_of_the_first() {
     let mut scene = leased(|lease| lease.mtu = Some(1_000));
     scene.stack.udp_bind(7).unwrap();
-    scene.send_v4(7, (FAR, 9), b"x", &SendOptions::default()).unwrap();
+    scene.send_v4(7, (FAR, 9), b"x", &Options::default()).unwrap();
     scene.drive(Duration::from_secs(1_785));
     let request = scene.said().pop().unwrap().message;
     scene.answer(LEASED, &server(Kind::Nak, &request, |_| ()));
@@ -250,7 +250,7 @@ fn another_lease_takes_the_place_of_the_first() {
     scene.sent();
     scene.receive(&arp(REQUEST, (PEER_MAC, PEER), [10, 0, 0, 60].into()));
     scene.sent();
-    scene.send_v4(7, (FAR, 9), &[0; 1_472], &SendOptions::default()).unwrap();
+    scene.send_v4(7, (FAR, 9), &[0; 1_472], &Options::default()).unwrap();
     let sent = scene.sent_v4();
     assert_eq!((sent.len(), sent[0].to), (1, PEER_MAC));
     assert_eq!(sent[0].source(), Ipv4Addr::from([10, 0, 0, 60]));
@@ -260,7 +260,7 @@ fn another_lease_takes_the_place_of_the_first() {
 fn a_renewal_that_says_something_else_changes_what_is_used() {
     let mut scene = leased(|_| ());
     scene.stack.udp_bind(7).unwrap();
-    scene.send_v4(7, (FAR, 9), b"x", &SendOptions::default()).unwrap();
+    scene.send_v4(7, (FAR, 9), b"x", &Options::default()).unwrap();
     assert_eq!(scene.sent_v4()[0].to, ROUTER_MAC);
     scene.drive(Duration::from_secs(1_785));
     let request = scene.says(Kind::Request).message;
@@ -271,9 +271,9 @@ fn a_renewal_that_says_something_else_changes_what_is_used() {
             lease.mtu = Some(576);
         }),
     );
-    let sent = scene.send_v4(7, (FAR, 9), b"x", &SendOptions::default());
+    let sent = scene.send_v4(7, (FAR, 9), b"x", &Options::default());
     assert_eq!(sent, Err(SendError::RouteNotFound));
-    scene.send_v4(7, (PEER, 9), &[0; 549], &SendOptions::default()).unwrap();
+    scene.send_v4(7, (PEER, 9), &[0; 549], &Options::default()).unwrap();
     assert_eq!(scene.sent_v4().len(), 2);
 }
 
@@ -342,7 +342,7 @@ fn that_no_server_answers_is_told_once() {
 #[test]
 fn port_68_is_the_clients_own() {
     let mut scene = fresh();
-    assert_eq!(scene.stack.udp_bind(68), Err(BindError::PortInUse(68)));
+    assert_eq!(scene.stack.udp_bind(68), Err(BindError::PortInUse { port: 68, by: Holder::Dhcp }));
     let mut scene = Card::default().fresh(|_| ());
     assert!(scene.stack.udp_bind(68).is_ok());
 }
@@ -356,8 +356,8 @@ fn classless_routes_are_followed() {
         lease.routers = vec![[10, 0, 0, 99].into()];
     });
     scene.stack.udp_bind(7).unwrap();
-    scene.send_v4(7, (FAR, 9), b"x", &SendOptions::default()).unwrap();
-    scene.send_v4(7, ([198, 51, 100, 1].into(), 9), b"x", &SendOptions::default()).unwrap();
+    scene.send_v4(7, (FAR, 9), b"x", &Options::default()).unwrap();
+    scene.send_v4(7, ([198, 51, 100, 1].into(), 9), b"x", &Options::default()).unwrap();
     let sent: Vec<_> = scene.sent_v4().iter().map(|seen| seen.to).collect();
     assert_eq!(sent, [PEER_MAC, ROUTER_MAC]);
 }
@@ -374,9 +374,9 @@ fn a_lost_lease_leaves_nothing_behind_for_other_addresses() {
     assert_eq!(addresses(&scene), ["10.0.0.70/24"]);
     scene.receive(&arp(REQUEST, (PEER_MAC, PEER), [10, 0, 0, 70].into()));
     scene.sent();
-    scene.send_v4(7, (PEER, 9), &[0; 1_472], &SendOptions::default()).unwrap();
+    scene.send_v4(7, (PEER, 9), &[0; 1_472], &Options::default()).unwrap();
     let sent = scene.sent_v4();
     assert_eq!((sent.len(), sent[0].source()), (1, [10, 0, 0, 70].into()));
-    let sent = scene.send_v4(7, (FAR, 9), b"x", &SendOptions::default());
+    let sent = scene.send_v4(7, (FAR, 9), b"x", &Options::default());
     assert_eq!(sent, Err(SendError::RouteNotFound));
 }

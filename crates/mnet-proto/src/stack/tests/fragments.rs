@@ -10,7 +10,7 @@ use super::*;
 
 /// Sends a datagram and puts it together again.
 fn send(scene: &mut Scene, payload: &[u8]) -> (Seen, Vec<u16>) {
-    scene.send_v4(7, (PEER, 5_000), payload, &SendOptions::default()).unwrap();
+    scene.send_v4(7, (PEER, 5_000), payload, &Options::default()).unwrap();
     whole(&scene.sent_v4())
 }
 
@@ -36,7 +36,7 @@ fn a_datagram_of_any_length_leaves_in_pieces_that_fit_any_link() {
             assert_eq!(lengths.len(), (length + 8 - (fits + 8 - step)).div_ceil(step));
         }
         // What fits is whole, and stays so.
-        scene.send_v4(7, (PEER, 5_000), &pattern(fits), &SendOptions::default()).unwrap();
+        scene.send_v4(7, (PEER, 5_000), &pattern(fits), &Options::default()).unwrap();
         let sent = scene.sent_v4();
         assert_eq!((sent.len(), sent[0].header.total_len), (1, mtu));
         assert!(sent[0].header.dont_fragment);
@@ -59,7 +59,7 @@ fn the_largest_datagram_leaves_comes_in_and_is_echoed() {
         let (echoed, _) = whole(&scene.sent_v4());
         assert!(echoed.udp() == payload);
 
-        let too_long = scene.send_v4(7, (PEER, 5_000), &pattern(65_508), &SendOptions::default());
+        let too_long = scene.send_v4(7, (PEER, 5_000), &pattern(65_508), &Options::default());
         assert_eq!(too_long, Err(SendError::PacketTooBig { mtu: u16::MAX }));
         assert_eq!(scene.pool.available(), scene.pool.capacity());
     }
@@ -69,14 +69,14 @@ fn the_largest_datagram_leaves_comes_in_and_is_echoed() {
 fn what_must_not_be_fragmented_is_refused_and_not_sent() {
     let mut scene = Card::with_mtu(576).host(|_| ());
     scene.stack.udp_bind(7).unwrap();
-    let options = SendOptions { dont_fragment: true, ..SendOptions::default() };
+    let options = Options { dont_fragment: Some(true), ..Options::default() };
     let refused = scene.send_v4(7, (PEER, 9), &[0; 549], &options);
     assert_eq!(refused, Err(SendError::PacketTooBig { mtu: 576 }));
     assert!(scene.sent().is_empty());
     scene.send_v4(7, (PEER, 9), &[0; 548], &options).unwrap();
     assert!(scene.sent_v4()[0].header.dont_fragment);
     // The router alert takes four bytes.
-    let alert = SendOptions { router_alert: true, ..options };
+    let alert = Options { router_alert: Some(true), ..options };
     let refused = scene.send_v4(7, (PEER, 9), &[0; 545], &alert);
     assert_eq!(refused, Err(SendError::PacketTooBig { mtu: 576 }));
     scene.send_v4(7, (PEER, 9), &[0; 544], &alert).unwrap();
@@ -87,11 +87,11 @@ fn what_must_not_be_fragmented_is_refused_and_not_sent() {
 fn every_piece_has_the_options_that_are_to_be_in_each() {
     let mut scene = Card::default().host(|_| ());
     scene.stack.udp_bind(7).unwrap();
-    let options = SendOptions {
-        router_alert: true,
+    let options = Options {
+        router_alert: Some(true),
         hop_limit: Some(9),
-        traffic_class: 0xb8,
-        ..SendOptions::default()
+        dscp: Some(0b10_1110),
+        ..Options::default()
     };
     let payload = pattern(4_000);
     scene.send_v4(7, (PEER, 5_000), &payload, &options).unwrap();
@@ -122,7 +122,7 @@ fn of_a_datagram_for_which_there_are_not_packets_enough_nothing_leaves() {
     let socket = scene.stack.udp_bind(7).unwrap();
     let held: Vec<_> = std::iter::from_fn(|| scene.pool.take()).skip(44).collect();
     // 45 pieces are needed, and 44 packets free.
-    let refused = scene.send_v4(7, (PEER, 5_000), &pattern(65_507), &SendOptions::default());
+    let refused = scene.send_v4(7, (PEER, 5_000), &pattern(65_507), &Options::default());
     assert_eq!(refused, Err(SendError::NoBuffer));
     assert!(scene.sent().is_empty());
     assert_eq!(scene.dropped(), [(Drop::NoPacket, 1)]);
@@ -138,7 +138,7 @@ fn a_datagram_in_pieces_waits_for_its_neighbour_as_one() {
     scene.sent();
     let payload = pattern(10_000);
     for _ in 0..3 {
-        scene.send_v4(7, (PEER, 5_000), &payload, &SendOptions::default()).unwrap();
+        scene.send_v4(7, (PEER, 5_000), &payload, &Options::default()).unwrap();
     }
     let asked = scene.sent();
     assert_eq!((asked.len(), &asked[0][12..14]), (1, &[8, 6][..]));
@@ -159,7 +159,7 @@ fn a_card_makes_no_sum_over_what_it_does_not_see_whole() {
     let checksums = Checksums { fills_ipv4: true, ..Checksums::default() };
     let mut scene = Card { mtu: 576, checksums }.host(|_| ());
     scene.stack.udp_bind(7).unwrap();
-    scene.send_v4(7, (PEER, 5_000), &payload, &SendOptions::default()).unwrap();
+    scene.send_v4(7, (PEER, 5_000), &payload, &Options::default()).unwrap();
     assert!(scene.sent().iter().all(|frame| frame[24..26] == [0, 0]));
 }
 

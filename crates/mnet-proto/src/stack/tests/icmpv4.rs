@@ -10,7 +10,7 @@ const FAR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
 fn asked() -> (Scene, SocketId, Seen) {
     let mut scene = behind_gateway();
     let socket = scene.stack.udp_bind(7).unwrap();
-    scene.send_v4(7, (FAR, 53), b"question", &SendOptions::default()).unwrap();
+    scene.send_v4(7, (FAR, 53), b"question", &Options::default()).unwrap();
     let sent = scene.sent_v4().remove(0);
     (scene, socket, sent)
 }
@@ -221,8 +221,8 @@ fn redirected(from: Ipv4Addr, code: u8, better: &str) -> Mac {
     scene.sent();
     let better: Ipv4Addr = better.parse().unwrap();
     scene.receive(&sent.error(from, 5, code, better.octets()).bytes());
-    scene.send_v4(7, (FAR, 53), b"again", &SendOptions::default()).unwrap();
-    let others = scene.send_v4(7, ([192, 0, 2, 10].into(), 53), b"x", &SendOptions::default());
+    scene.send_v4(7, (FAR, 53), b"again", &Options::default()).unwrap();
+    let others = scene.send_v4(7, ([192, 0, 2, 10].into(), 53), b"x", &Options::default());
     assert_eq!(others, Ok(()));
     let sent = scene.sent_v4();
     assert_eq!(sent[1].to, PEER_MAC, "others go as before");
@@ -246,10 +246,10 @@ fn a_redirect_is_followed_from_the_gateway_to_another_on_the_link() {
 fn nobody_on_the_link_redirects_what_goes_to_himself() {
     let mut scene = Card::default().host(|_| ());
     scene.stack.udp_bind(7).unwrap();
-    scene.send_v4(7, (PEER, 5_000), b"x", &SendOptions::default()).unwrap();
+    scene.send_v4(7, (PEER, 5_000), b"x", &Options::default()).unwrap();
     let sent = scene.sent_v4().remove(0);
     scene.receive(&sent.error(PEER, 5, 1, [10, 0, 0, 7]).bytes());
-    scene.send_v4(7, (PEER, 5_000), b"x", &SendOptions::default()).unwrap();
+    scene.send_v4(7, (PEER, 5_000), b"x", &Options::default()).unwrap();
     assert_eq!(scene.sent_v4()[0].to, PEER_MAC);
     assert_eq!(scene.stack.stats().redirects, 0);
 }
@@ -258,10 +258,10 @@ fn nobody_on_the_link_redirects_what_goes_to_himself() {
 fn a_redirect_to_one_who_does_not_answer_is_forgotten() {
     let (mut scene, _, sent) = asked();
     scene.receive(&sent.error(PEER, 5, 1, [10, 0, 0, 77]).bytes());
-    scene.send_v4(7, (FAR, 53), b"lost", &SendOptions::default()).unwrap();
+    scene.send_v4(7, (FAR, 53), b"lost", &Options::default()).unwrap();
     scene.drive(Duration::from_millis(3_500));
     scene.sent();
-    scene.send_v4(7, (FAR, 53), b"by the gateway", &SendOptions::default()).unwrap();
+    scene.send_v4(7, (FAR, 53), b"by the gateway", &Options::default()).unwrap();
     let frames = scene.sent();
     let seen = Seen::read(&frames[0]).unwrap();
     assert_eq!((seen.to, seen.udp()), (PEER_MAC, &b"by the gateway"[..]));
@@ -274,13 +274,13 @@ fn a_redirect_is_worth_no_more_than_the_route_that_it_is_about() {
     scene.receive(&arp(REQUEST, (other_mac, other), HOST));
     scene.sent();
     scene.receive(&sent.error(PEER, 5, 1, other.octets()).bytes());
-    scene.send_v4(7, (FAR, 53), b"x", &SendOptions::default()).unwrap();
+    scene.send_v4(7, (FAR, 53), b"x", &Options::default()).unwrap();
     assert_eq!(scene.sent_v4()[0].to, other_mac);
     let everything = "0.0.0.0/0".parse().unwrap();
     assert!(scene.stack.remove_route(everything, Some(PEER.into())));
-    let refused = scene.send_v4(7, (FAR, 53), b"x", &SendOptions::default());
+    let refused = scene.send_v4(7, (FAR, 53), b"x", &Options::default());
     assert_eq!(refused, Err(SendError::RouteNotFound));
     assert!(scene.stack.add_route(everything, Some(PEER.into())));
-    scene.send_v4(7, (FAR, 53), b"x", &SendOptions::default()).unwrap();
+    scene.send_v4(7, (FAR, 53), b"x", &Options::default()).unwrap();
     assert_eq!(scene.sent_v4()[0].to, PEER_MAC);
 }

@@ -218,11 +218,10 @@ fn a_path_that_lets_less_pass_is_sent_less_for_ten_minutes() {
     let pieces = scene.sent6();
     assert_eq!(pieces.len(), 2);
     assert!(pieces.iter().all(|piece| piece.next == FRAGMENT && piece.payload.len() <= 1_260));
-    let options = SendOptions { dont_fragment: true, ..SendOptions::default() };
+    let whole = Destination::from((peer(), 9)).dont_fragment(true);
     let mut packet = scene.pool.take().unwrap();
     packet.append(1_253).unwrap();
-    let refused =
-        scene.stack.udp_send_with(scene.now, 5_353.into(), (peer(), 9).into(), &options, packet);
+    let refused = scene.stack.udp_send(scene.now, 5_353.into(), whole, packet);
     assert_eq!(refused, Err(SendError::PacketTooBig { mtu: 1_300 }));
     // The others' paths are as they were.
     scene.meet(on_the_way(), PEER_MAC);

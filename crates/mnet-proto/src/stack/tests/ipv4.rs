@@ -93,12 +93,12 @@ fn sending_to_everybody_needs_leave_and_goes_to_every_card() {
     let socket = scene.stack.udp_bind(7).unwrap();
     for to in [Ipv4Addr::BROADCAST, Ipv4Addr::new(10, 0, 0, 255)] {
         scene.stack.udp_mut().set_broadcast(socket, false);
-        let refused = scene.send_v4(7, (to, 9), b"x", &SendOptions::default());
+        let refused = scene.send_v4(7, (to, 9), b"x", &Options::default());
         assert_eq!(refused, Err(SendError::BroadcastNotAllowed));
-        let refused = scene.send_v4(0, (to, 9), b"x", &SendOptions::default());
+        let refused = scene.send_v4(0, (to, 9), b"x", &Options::default());
         assert_eq!(refused, Err(SendError::BroadcastNotAllowed));
         scene.stack.udp_mut().set_broadcast(socket, true);
-        scene.send_v4(7, (to, 9), b"x", &SendOptions::default()).unwrap();
+        scene.send_v4(7, (to, 9), b"x", &Options::default()).unwrap();
         let sent = scene.sent_v4();
         assert_eq!((sent[0].to, sent[0].destination()), (EVERYBODY, to));
     }
@@ -193,27 +193,28 @@ fn without_ipv4_nothing_of_it_is_heard_or_said() {
 fn a_datagram_says_what_it_is_asked_to_say_and_else_what_is_usual() {
     let mut scene = Card::default().host(|_| ());
     scene.stack.udp_bind(7).unwrap();
-    let mut send = |options: SendOptions| {
+    let mut send = |options: Options| {
         scene.send_v4(7, (PEER, 9), b"hello", &options)?;
         Ok::<_, SendError>(scene.sent_v4().remove(0))
     };
-    let plain = send(SendOptions::default()).unwrap();
+    let plain = send(Options::default()).unwrap();
     assert_eq!(plain.udp(), b"hello");
     let header = &plain.header;
     assert_eq!((header.time_to_live, header.dscp.value(), header.ecn.value()), (64, 0, 0));
     assert!(header.dont_fragment && !header.more_fragments && header.options.is_empty());
-    let options = SendOptions {
+    let options = Options {
         hop_limit: Some(255),
-        traffic_class: 0b1011_1010,
-        router_alert: true,
-        ..SendOptions::default()
+        dscp: Some(0b10_1110),
+        ecn: Some(0b10),
+        router_alert: Some(true),
+        ..Options::default()
     };
     let asked = send(options).unwrap();
     assert_eq!(asked.udp(), b"hello");
     let header = &asked.header;
     assert_eq!((header.time_to_live, header.dscp.value()), (255, 0b10_1110));
     assert_eq!((header.ecn.value(), header.options.as_slice()), (0b10, &[0x94, 4, 0, 0][..]));
-    let nowhere = SendOptions { hop_limit: Some(0), ..SendOptions::default() };
+    let nowhere = Options { hop_limit: Some(0), ..Options::default() };
     assert_eq!(send(nowhere).unwrap_err(), SendError::RouteNotFound);
 }
 
@@ -224,7 +225,7 @@ fn a_checksum_that_comes_out_as_zero_is_sent_as_all_ones() {
     // Each two bytes of payload make one sum zero.
     for high in 0..=u8::MAX {
         for low in [0, high, 0xff - high, 0xff] {
-            scene.send_v4(7, (PEER, 9), &[high, low], &SendOptions::default()).unwrap();
+            scene.send_v4(7, (PEER, 9), &[high, low], &Options::default()).unwrap();
             assert_eq!(scene.sent_v4()[0].udp(), [high, low]);
         }
     }
@@ -235,7 +236,7 @@ fn a_card_that_makes_checksums_is_left_to_it() {
     let checksums = netdev::Checksums { fills_ipv4: true, fills_udp: true, ..Default::default() };
     let mut scene = Card { mtu: 1_500, checksums }.host(|_| ());
     scene.stack.udp_bind(7).unwrap();
-    scene.send_v4(7, (PEER, 9), &[1; 100], &SendOptions::default()).unwrap();
+    scene.send_v4(7, (PEER, 9), &[1; 100], &Options::default()).unwrap();
     let frame = scene.sent().remove(0);
     assert_eq!((&frame[24..26], &frame[40..42]), (&[0, 0][..], &[0, 0][..]));
 }
@@ -267,7 +268,7 @@ fn the_longest_prefix_decides_who_takes_a_datagram_on() {
     scene.receive(&arp(REQUEST, (other_mac, other), HOST));
     scene.sent();
     let by = |scene: &mut Scene, to: &str| {
-        scene.send_v4(7, (to.parse().unwrap(), 9), b"x", &SendOptions::default()).ok()?;
+        scene.send_v4(7, (to.parse().unwrap(), 9), b"x", &Options::default()).ok()?;
         Some(scene.sent_v4()[0].to)
     };
     let far = "192.0.2.9";
@@ -309,7 +310,7 @@ fn each_of_several_addresses_is_answered_from_and_the_nearest_is_chosen() {
     assert_eq!(scene.sent_v4()[0].source(), second);
 
     let from = |scene: &mut Scene, to: &str| {
-        scene.send_v4(7, (to.parse().unwrap(), 9), b"x", &SendOptions::default()).ok()?;
+        scene.send_v4(7, (to.parse().unwrap(), 9), b"x", &Options::default()).ok()?;
         Some(scene.sent_v4()[0].source())
     };
     assert_eq!(from(&mut scene, "172.16.0.1"), Some(second));
@@ -328,7 +329,7 @@ fn each_of_several_addresses_is_answered_from_and_the_nearest_is_chosen() {
 fn more_destinations_than_are_remembered_disturb_nobody() {
     let mut scene = behind_gateway();
     let socket = scene.stack.udp_bind(7).unwrap();
-    scene.send_v4(7, (PEER, 5_000), b"first", &SendOptions::default()).unwrap();
+    scene.send_v4(7, (PEER, 5_000), b"first", &Options::default()).unwrap();
     let first = scene.sent_v4().remove(0);
     for number in 0..5_000u32 {
         let stranger = Ipv4Addr::from(0xc633_6400 + number);
@@ -346,7 +347,7 @@ fn more_destinations_than_are_remembered_disturb_nobody() {
     // Those that are sent to make room for each other, and each is reached.
     for number in 0..5_000u32 {
         let stranger = Ipv4Addr::from(0xc633_6400 + number);
-        scene.send_v4(7, (stranger, 9), b"x", &SendOptions::default()).unwrap();
+        scene.send_v4(7, (stranger, 9), b"x", &Options::default()).unwrap();
         assert_eq!(scene.sent_v4()[0].destination(), stranger);
     }
     scene.converses(socket);
@@ -364,7 +365,7 @@ fn more_routes_than_are_kept_leave_those_that_are_there() {
     // Two are there from the start: the link and the gateway.
     assert_eq!(taken.count(), 30);
     scene.converses(socket);
-    scene.send_v4(7, ([192, 0, 2, 1].into(), 9), b"x", &SendOptions::default()).unwrap();
+    scene.send_v4(7, ([192, 0, 2, 1].into(), 9), b"x", &Options::default()).unwrap();
     let sent: Vec<Seen> = scene.sent_v4();
     assert_eq!(sent[0].to, PEER_MAC);
     for number in 0..100u8 {

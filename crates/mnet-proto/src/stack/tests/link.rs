@@ -281,11 +281,12 @@ impl Scene {
         port: u16,
         to: (Ipv4Addr, u16),
         payload: &[u8],
-        options: &SendOptions,
+        options: &Options,
     ) -> Result<(), SendError> {
         let mut packet = self.pool.take_sized(payload.len()).unwrap();
         packet.append(payload.len()).unwrap().copy_from_slice(payload);
-        self.stack.udp_send_with(self.now, port.into(), to.into(), options, packet)
+        let to = Destination { options: *options, ..to.into() };
+        self.stack.udp_send(self.now, port.into(), to, packet)
     }
 
     /// The payloads that a socket has to read.
@@ -303,7 +304,7 @@ impl Scene {
     pub(super) fn converses(&mut self, socket: SocketId) {
         self.receive(&Frame::udp(b"still here?").bytes());
         assert_eq!(self.read(socket), [b"still here?"]);
-        self.send_v4(7, (PEER, 5_000), b"yes", &SendOptions::default()).unwrap();
+        self.send_v4(7, (PEER, 5_000), b"yes", &Options::default()).unwrap();
         let sent = self.sent_v4();
         let [answer] = &sent[..] else { panic!("{sent:?}") };
         assert_eq!((answer.to, answer.udp()), (PEER_MAC, &b"yes"[..]));

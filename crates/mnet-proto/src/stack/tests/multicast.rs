@@ -222,10 +222,10 @@ fn nobody_is_told_of_the_group_of_all_systems() {
 #[test]
 fn what_is_sent_to_a_group_goes_to_its_address_and_no_farther_than_the_link() {
     let (mut scene, _) = host();
-    scene.send_v4(7, (GROUP, 9), b"x", &SendOptions::default()).unwrap();
-    let far = SendOptions { hop_limit: Some(16), ..SendOptions::default() };
+    scene.send_v4(7, (GROUP, 9), b"x", &Options::default()).unwrap();
+    let far = Options { hop_limit: Some(16), ..Options::default() };
     scene.send_v4(7, (GROUP, 9), b"x", &far).unwrap();
-    scene.send_v4(7, (GROUP, 9), &[7; 3_000], &SendOptions::default()).unwrap();
+    scene.send_v4(7, (GROUP, 9), &[7; 3_000], &Options::default()).unwrap();
     let sent = scene.sent_v4();
     let lives: Vec<_> = sent.iter().map(|seen| seen.header.time_to_live).collect();
     assert_eq!(lives, [1, 16, 1, 1, 1]);

@@ -301,7 +301,7 @@ fn who_does_not_answer_is_asked_three_times_and_senders_are_told() {
     assert_eq!(asked, 3);
     scene.drive(second(0.2));
     assert_eq!(scene.sent6(), []);
-    let error = SendError::DestinationUnreachable(Unreachable::Host);
+    let error = SendError::DestinationUnreachable(IcmpError::HostUnreachable);
     assert_eq!(scene.send6(peer(), b"z"), Err(error));
     // Late is as good as never, and it is asked again after a while.
     scene.receive(&answer(Some(PEER_MAC)).frame());

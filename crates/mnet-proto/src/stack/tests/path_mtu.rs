@@ -8,7 +8,7 @@ const FAR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
 const ROUTER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 
 fn send(scene: &mut Scene, to: Ipv4Addr, length: usize) -> Vec<Seen> {
-    scene.send_v4(7, (to, 53), &pattern(length), &SendOptions::default()).unwrap();
+    scene.send_v4(7, (to, 53), &pattern(length), &Options::default()).unwrap();
     scene.sent_v4()
 }
 
@@ -29,7 +29,7 @@ fn narrowed(mtu: u16) -> (Scene, SocketId, Seen) {
 
 /// The longest datagram that goes to the destination in one piece.
 fn passes(scene: &mut Scene, to: Ipv4Addr) -> u16 {
-    let options = SendOptions { dont_fragment: true, ..SendOptions::default() };
+    let options = Options { dont_fragment: Some(true), ..Options::default() };
     match scene.send_v4(7, (to, 53), &[0; 65_507], &options) {
         Err(SendError::PacketTooBig { mtu }) => mtu,
         other => panic!("{other:?}"),

@@ -155,7 +155,7 @@ fn small_packets_that_come_when_none_is_left_are_counted() {
     scene.stack.count_missed(3);
     assert_eq!(scene.stack.stats().frames_missed, 3);
     // An eighth is there to send from.
-    scene.send_v4(7, (PEER, 9), b"x", &SendOptions::default()).unwrap();
+    scene.send_v4(7, (PEER, 9), b"x", &Options::default()).unwrap();
     assert_eq!(scene.sent_v4().len(), 1);
     drop(held);
     let packet = scene.pool.take().unwrap();

@@ -1,0 +1,164 @@
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::task::{Context, Poll};
+
+use mnet_proto::Report;
+
+use super::{Bound, UdpSocket};
+use crate::datagram::Datagram;
+use crate::error::RecvError;
+use crate::options::RecvOptions;
+use crate::shared::{Anything, Next, NextError, Take};
+use crate::udp::copy;
+
+/// # Receiving
+///
+/// Every call here that waits is cancel-safe: a future that is dropped leaves nothing behind, and
+/// loses no datagram. What does not fit into a buffer is discarded.
+impl UdpSocket {
+    /// Waits for a datagram, copies its payload to `buffer`, and returns how many bytes that were
+    /// and who sent it.
+    ///
+    /// # Errors
+    /// [`RecvError::DeviceGone`]; of a connected socket, [`RecvError::DestinationUnreachable`].
+    pub async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), RecvError> {
+        let datagram = self.bound.shared.receive(self.bound.id, Next).await?;
+        Ok((copy(datagram.packet.bytes(), buffer), datagram.remote))
+    }
+
+    /// Receives as [`UdpSocket::recv_from`] does: from one address only, or until a trigger fires.
+    ///
+    /// # Errors
+    /// [`RecvError::Fired`], and as [`UdpSocket::recv_from`].
+    pub async fn recv_from_with(
+        &self,
+        buffer: &mut [u8],
+        options: RecvOptions<'_>,
+    ) -> Result<(usize, SocketAddr), RecvError> {
+        let datagram = options.receive(&self.bound.shared, self.bound.id).await?;
+        Ok((copy(datagram.packet.bytes(), buffer), datagram.remote))
+    }
+
+    /// Receives as [`UdpSocket::recv_from`] does, where it does not matter from whom: of a connected
+    /// socket it is its peer.
+    ///
+    /// # Errors
+    /// As [`UdpSocket::recv_from`].
+    pub async fn recv(&self, buffer: &mut [u8]) -> Result<usize, RecvError> {
+        Ok(self.recv_from(buffer).await?.0)
+    }
+
+    /// Waits for a datagram and hands it over in the packet that it came in.
+    ///
+    /// # Errors
+    /// As [`UdpSocket::recv_from`].
+    pub async fn recv_datagram(&self) -> Result<Datagram, RecvError> {
+        let Bound { shared, id, .. } = &*self.bound;
+        Ok(Datagram::new(Rc::clone(shared), shared.receive(*id, Next).await?))
+    }
+
+    /// Waits for a datagram, and appends it and those that are there with it to `datagrams`, `limit`
+    /// in all. Returns how many.
+    ///
+    /// # Errors
+    /// As [`UdpSocket::recv_from`].
+    pub async fn recv_many(
+        &self,
+        datagrams: &mut Vec<Datagram>,
+        limit: usize,
+    ) -> Result<usize, RecvError> {
+        if limit == 0 {
+            return Ok(0);
+        }
+        datagrams.push(self.recv_datagram().await?);
+        let Bound { shared, id, .. } = &*self.bound;
+        let mut state = shared.state.borrow_mut();
+        let udp = state.stack.udp_mut();
+        let more = core::iter::from_fn(|| udp.receive(*id)).take(limit - 1);
+        let before = datagrams.len();
+        datagrams.extend(more.map(|datagram| Datagram::new(Rc::clone(shared), datagram)));
+        Ok(1 + datagrams.len() - before)
+    }
+
+    /// Receives as [`UdpSocket::recv_from`] does, if a datagram is there now.
+    ///
+    /// # Errors
+    /// [`RecvError::WouldBlock`] if none is, and as [`UdpSocket::recv_from`].
+    pub fn try_recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), RecvError> {
+        let datagram = self.try_receive(Next)?;
+        Ok((copy(datagram.packet.bytes(), buffer), datagram.remote))
+    }
+
+    /// Receives as [`UdpSocket::recv`] does, if a datagram is there now.
+    ///
+    /// # Errors
+    /// As [`UdpSocket::try_recv_from`].
+    pub fn try_recv(&self, buffer: &mut [u8]) -> Result<usize, RecvError> {
+        Ok(self.try_recv_from(buffer)?.0)
+    }
+
+    /// Receives as [`UdpSocket::recv_datagram`] does, if a datagram is there now.
+    ///
+    /// # Errors
+    /// As [`UdpSocket::try_recv_from`].
+    pub fn try_recv_datagram(&self) -> Result<Datagram, RecvError> {
+        Ok(Datagram::new(Rc::clone(&self.bound.shared), self.try_receive(Next)?))
+    }
+
+    /// Receives as [`UdpSocket::recv_from`] does, or has the task woken when something comes: of
+    /// all tasks that poll a socket to receive, the one that did last.
+    ///
+    /// # Errors
+    /// As [`UdpSocket::recv_from`].
+    pub fn poll_recv_from(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<Result<(usize, SocketAddr), RecvError>> {
+        let received = self.bound.shared.poll_receive(self.bound.id, Next, cx);
+        received.map_ok(|datagram| (copy(datagram.packet.bytes(), buffer), datagram.remote))
+    }
+
+    /// Receives as [`UdpSocket::recv_datagram`] does, or has the task woken as
+    /// [`UdpSocket::poll_recv_from`] does.
+    ///
+    /// # Errors
+    /// As [`UdpSocket::recv_from`].
+    pub fn poll_recv_datagram(&self, cx: &mut Context<'_>) -> Poll<Result<Datagram, RecvError>> {
+        let Bound { shared, id, .. } = &*self.bound;
+        let received = shared.poll_receive(*id, Next, cx);
+        received.map_ok(|datagram| Datagram::new(Rc::clone(shared), datagram))
+    }
+
+    /// Waits until a call that receives would not wait. Another reader may be quicker.
+    pub async fn readable(&self) {
+        self.bound.shared.receive(self.bound.id, Anything).await;
+    }
+
+    /// Waits for an ICMP error about something that this socket has sent. The newest sixteen wait in
+    /// a queue of their own. Only those are believed that quote what was really sent.
+    ///
+    /// # Errors
+    /// [`RecvError::DeviceGone`].
+    pub async fn recv_error(&self) -> Result<Report, RecvError> {
+        self.bound.shared.receive(self.bound.id, NextError).await
+    }
+
+    /// Takes an ICMP error as [`UdpSocket::recv_error`] does, if one is there now.
+    ///
+    /// # Errors
+    /// [`RecvError::WouldBlock`] if none is, and [`RecvError::DeviceGone`].
+    pub fn try_recv_error(&self) -> Result<Report, RecvError> {
+        self.try_receive(NextError)
+    }
+
+    fn try_receive<T, U>(&self, mut take: T) -> Result<U, RecvError>
+    where
+        T: Take<Output = Result<U, RecvError>>,
+    {
+        let Bound { shared, id, .. } = &*self.bound;
+        let taken = take.take(&mut shared.state.borrow_mut().stack, *id);
+        taken.unwrap_or(Err(RecvError::WouldBlock))
+    }
+}

@@ -1,0 +1,141 @@
+use core::num::NonZeroU16;
+use core::task::{Context, Poll, ready};
+
+use mnet_proto::{Destination, SendError};
+
+use super::{Bound, UdpSocket};
+use crate::udp::send_with;
+
+/// # Sending
+///
+/// A call returns when the datagram is on its way to the device, or queued for a neighbour whose
+/// address is yet to be found; it waits only while the device takes no more frames. A future that is
+/// dropped before it is done has sent nothing, or, of several datagrams, only the first ones.
+///
+/// A destination is a socket address, or a [`Destination`] that asks for more. What is sent to a
+/// group or to everybody does not come back to this host.
+impl UdpSocket {
+    /// Sends a datagram.
+    ///
+    /// # Errors
+    /// [`SendError`] if it is known that it will not arrive; of a connected socket, also if an ICMP
+    /// error has said so of one before, and then nothing is sent.
+    pub async fn send_to(
+        &self,
+        payload: &[u8],
+        to: impl Into<Destination>,
+    ) -> Result<(), SendError> {
+        self.send_with(to, payload.len(), |room| room.copy_from_slice(payload)).await
+    }
+
+    /// Sends a datagram of `length` bytes. `fill` writes its payload straight into the packet; what it
+    /// finds there is of no meaning.
+    ///
+    /// # Errors
+    /// As [`UdpSocket::send_to`].
+    pub async fn send_with(
+        &self,
+        to: impl Into<Destination>,
+        length: usize,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Result<(), SendError> {
+        self.check()?;
+        send_with(&self.bound.shared, self.bound.local, to.into(), length, fill).await
+    }
+
+    /// Sends a datagram to the peer.
+    ///
+    /// # Errors
+    /// [`SendError::NotConnected`], and as [`UdpSocket::send_to`].
+    pub async fn send(&self, payload: &[u8]) -> Result<(), SendError> {
+        self.send_to(payload, self.peer().ok_or(SendError::NotConnected)?).await
+    }
+
+    /// Sends several datagrams, each to its destination, in order. Returns how many: all, or those
+    /// before the first that could not be sent.
+    ///
+    /// # Errors
+    /// As [`UdpSocket::send_to`], if it is the first that could not be sent.
+    pub async fn send_many<P, D>(
+        &self,
+        datagrams: impl IntoIterator<Item = (P, D)>,
+    ) -> Result<usize, SendError>
+    where
+        P: AsRef<[u8]>,
+        D: Into<Destination>,
+    {
+        let mut sent = 0;
+        for (payload, to) in datagrams {
+            match self.send_to(payload.as_ref(), to).await {
+                Ok(()) => sent += 1,
+                Err(error) if sent == 0 => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(sent)
+    }
+
+    /// Sends a buffer as datagrams of `length` bytes of payload each, but for the last, which has what
+    /// is left. An empty buffer is no datagram.
+    ///
+    /// # Errors
+    /// As [`UdpSocket::send_to`]; those before the one that could not be sent have been.
+    pub async fn send_segments(
+        &self,
+        buffer: &[u8],
+        length: NonZeroU16,
+        to: impl Into<Destination>,
+    ) -> Result<(), SendError> {
+        let to = to.into();
+        for payload in buffer.chunks(length.get().into()) {
+            self.send_to(payload, to).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a datagram as [`UdpSocket::send_to`] does, if the device takes frames now.
+    ///
+    /// # Errors
+    /// [`SendError::WouldBlock`] if it does not, and as [`UdpSocket::send_to`].
+    pub fn try_send_to(&self, payload: &[u8], to: impl Into<Destination>) -> Result<(), SendError> {
+        self.check()?;
+        self.bound.shared.try_send(self.bound.local, to.into(), payload)
+    }
+
+    /// Sends a datagram to the peer, if the device takes frames now.
+    ///
+    /// # Errors
+    /// [`SendError::NotConnected`], and as [`UdpSocket::try_send_to`].
+    pub fn try_send(&self, payload: &[u8]) -> Result<(), SendError> {
+        self.try_send_to(payload, self.peer().ok_or(SendError::NotConnected)?)
+    }
+
+    /// Sends a datagram as [`UdpSocket::send_to`] does, or has the task woken when the device takes
+    /// frames: of all tasks that poll a socket to send, the one that did last.
+    ///
+    /// # Errors
+    /// As [`UdpSocket::send_to`].
+    pub fn poll_send_to(
+        &self,
+        cx: &mut Context<'_>,
+        payload: &[u8],
+        to: impl Into<Destination>,
+    ) -> Poll<Result<(), SendError>> {
+        ready!(self.bound.shared.poll_uncongested(self.bound.id, cx));
+        Poll::Ready(self.try_send_to(payload, to))
+    }
+
+    /// Waits until the device takes frames. Another sender may be quicker.
+    pub async fn writable(&self) {
+        self.bound.shared.uncongested().await;
+    }
+
+    /// Whether an ICMP error has said that the peer cannot be reached.
+    #[inline]
+    fn check(&self) -> Result<(), SendError> {
+        let Bound { shared, id, .. } = &*self.bound;
+        let mut state = shared.state.borrow_mut();
+        let failure = state.stack.udp_mut().receive_failure(*id);
+        failure.map_or(Ok(()), |error| Err(SendError::DestinationUnreachable(error)))
+    }
+}
