@@ -1,7 +1,9 @@
 //! A cable between two stacks, in memory.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
+use mkernel::timeout;
 use mnet::{Config, Ipv4Cidr, Stack};
 use netsim::device::{self, Cable};
 
@@ -21,4 +23,12 @@ pub(crate) fn pair_with(change: impl Fn(&mut Config)) -> (Stack, Stack, Cable) {
         Stack::new(plug, &config).unwrap()
     });
     (a, b, cable)
+}
+
+/// Lets two hosts know each other's Ethernet addresses: before, only so many packets wait for that.
+pub(crate) async fn meet(a: &Stack, b: &Stack) {
+    let socket = b.udp().bind(1).unwrap();
+    a.udp().send_to(b"hello", (B, 1)).await.unwrap();
+    let met = timeout(Duration::from_secs(30), socket.recv(&mut [0; 5])).await;
+    assert_eq!(met, Ok(Ok(5)));
 }

@@ -1,0 +1,144 @@
+//! What one socket does to the others: nothing.
+
+use std::time::Duration;
+
+use mkernel::{block_on, sleep, spawn, timeout, yield_now};
+
+use crate::wire::{A, meet, pair};
+use crate::{LONG, SHORT, at_b, number};
+
+#[test]
+fn a_flooded_socket_costs_others_nothing_that_fits_their_queues() {
+    block_on(async {
+        let (a, b, _cable) = pair();
+        meet(&a, &b).await;
+        let flooded = b.udp().bind(1_000).unwrap();
+        let other = b.udp().bind(7).unwrap();
+        let flood = spawn({
+            let udp = a.udp();
+            async move {
+                loop {
+                    udp.send_to(&[0; 1_000], at_b(1_000)).await.unwrap();
+                }
+            }
+        });
+        // A reader that reads at its ease: as many as its queue holds, each time.
+        let mut expected = 0;
+        for _ in 0..20 {
+            for number in 0..256u16 {
+                a.udp().send_to(&number.to_be_bytes(), at_b(7)).await.unwrap();
+            }
+            while other.stats().received < expected + 256 {
+                assert_eq!(other.stats().dropped, 0);
+                yield_now().await;
+            }
+            expected += 256;
+            let mut datagrams = Vec::new();
+            assert_eq!(other.recv_many(&mut datagrams, 1_000).await, Ok(256));
+            let read = datagrams.iter().map(|datagram| number(datagram.payload()));
+            assert!(read.eq(0..256));
+        }
+        flood.abort();
+        assert!(flooded.stats().dropped > 1_000, "{:?}", flooded.stats());
+        assert_eq!(b.stats().frames_missed, 0);
+    });
+}
+
+#[test]
+fn datagrams_that_are_kept_for_ever_take_their_packets_and_no_more() {
+    block_on(async {
+        let (a, b, _cable) = pair();
+        meet(&a, &b).await;
+        let (hoarder, other) = (b.udp().bind(1_000).unwrap(), b.udp().bind(7).unwrap());
+        let mut kept = Vec::new();
+        while b.stats().frames_missed == 0 {
+            a.udp().send_to(b"keep me", at_b(1_000)).await.unwrap();
+            yield_now().await;
+            while let Ok(datagram) = hoarder.try_recv_datagram() {
+                kept.push(datagram);
+            }
+        }
+        // An eighth of the pool is there to send from.
+        assert_eq!(kept.len(), 1_024 - 1_024 / 8);
+        for _ in 0..200 {
+            other.send_to(b"x", (A, 9)).await.unwrap();
+            yield_now().await;
+        }
+        assert!(kept.iter().all(|datagram| datagram.payload() == b"keep me"));
+        // One that is given back is one that can be received.
+        kept.truncate(kept.len() - 10);
+        for count in 0..10u16 {
+            a.udp().send_to(&count.to_be_bytes(), at_b(7)).await.unwrap();
+        }
+        let mut buffer = [0; 2];
+        for count in 0..10 {
+            timeout(LONG, other.recv(&mut buffer)).await.unwrap().unwrap();
+            assert_eq!(number(&buffer), count);
+        }
+    });
+}
+
+#[test]
+fn what_is_queued_goes_with_its_socket_and_the_next_one_hears_none_of_it() {
+    block_on(async {
+        let (a, b, _cable) = pair();
+        meet(&a, &b).await;
+        let socket = b.udp().bind(7).unwrap();
+        for _ in 0..10 {
+            a.udp().send_to(b"for the first", at_b(7)).await.unwrap();
+        }
+        sleep(SHORT).await;
+        assert_eq!(socket.stats().received, 10);
+        let kept = socket.recv_datagram().await.unwrap();
+        drop(socket);
+        let socket = b.udp().bind(7).unwrap();
+        assert!(timeout(SHORT, socket.recv(&mut [0; 1])).await.is_err());
+        // One that was taken out lives on, and is answered from the port that it came to.
+        let client = a.udp().bind(5_000).unwrap();
+        assert_eq!(kept.payload(), b"for the first");
+        kept.reply().await.unwrap();
+        a.udp().send_to(b"for the second", at_b(7)).await.unwrap();
+        assert_eq!(timeout(LONG, socket.recv(&mut [0; 20])).await, Ok(Ok(14)));
+        drop(client);
+    });
+}
+
+#[test]
+fn each_datagram_goes_to_one_of_several_readers_in_the_order_that_they_came() {
+    block_on(async {
+        let (a, b, _cable) = pair();
+        meet(&a, &b).await;
+        let udp = b.udp();
+        let readers: Vec<_> = (0..4)
+            .map(|_| {
+                let udp = udp.clone();
+                spawn(async move {
+                    let mut numbers = Vec::new();
+                    let mut buffer = [0; 2];
+                    while let Ok(received) =
+                        timeout(Duration::from_millis(200), udp.recv_from(7, &mut buffer)).await
+                    {
+                        received.unwrap();
+                        numbers.push(number(&buffer));
+                    }
+                    numbers
+                })
+            })
+            .collect();
+        yield_now().await;
+        for count in 0..400u16 {
+            a.udp().send_to(&count.to_be_bytes(), at_b(7)).await.unwrap();
+            if count % 7 == 0 {
+                yield_now().await;
+            }
+        }
+        let mut all = Vec::new();
+        for reader in readers {
+            let numbers = reader.await.unwrap();
+            assert!(numbers.is_sorted());
+            all.extend(numbers);
+        }
+        all.sort_unstable();
+        assert_eq!(all, (0..400).collect::<Vec<_>>());
+    });
+}
