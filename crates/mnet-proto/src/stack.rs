@@ -39,6 +39,8 @@ pub struct Stack {
     dhcp: Option<Client>,
     transmit_queue: usize,
     gone: bool,
+    // Not later than what [`Stack::rare_timeout`] says.
+    next_rare: Instant,
 }
 
 /// What has happened that someone may wait for.
@@ -84,9 +86,10 @@ impl Stack {
             dhcp,
             transmit_queue: config.transmit_queue,
             gone: false,
+            next_rare: Instant::FAR_FUTURE,
         };
         stack.start_dhcp(now);
-        stack.ip.act(now);
+        stack.act(now);
         Ok(stack)
     }
 
@@ -116,7 +119,7 @@ impl Stack {
                             .is_some()
                 }
             };
-        self.ip.act(now);
+        self.act(now);
         added
     }
 
@@ -126,7 +129,7 @@ impl Stack {
             IpAddr::V4(address) => ipv4::remove_address(&mut self.ip, address),
             IpAddr::V6(address) => ipv6::remove_address(&mut self.ip, now, address),
         };
-        self.ip.act(now);
+        self.act(now);
         removed
     }
 
@@ -255,6 +258,20 @@ impl Stack {
         self.ip.act(now);
         self.tell_sockets();
         self.settle_dhcp(now);
+        self.act(now);
+    }
+
+    /// Does what the layers ask for, and sees when they have to be asked again.
+    #[inline(never)]
+    fn act(&mut self, now: Instant) {
+        self.ip.act(now);
+        self.next_rare = self.rare_timeout();
+    }
+
+    /// When something has to be done of what a datagram's way changes nothing about.
+    fn rare_timeout(&self) -> Instant {
+        let dhcp = self.dhcp.as_ref().and_then(Client::poll_timeout);
+        earlier(self.ip.rare_timeout(), dhcp).unwrap_or(Instant::FAR_FUTURE)
     }
 
     /// Tells the sockets of what they have sent in vain.
@@ -290,19 +307,27 @@ impl Stack {
     /// When [`Stack::handle_timeout`] is to be called; `None` if time has nothing to do. Any other
     /// call may change it.
     #[must_use]
+    #[inline]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let dhcp = self.dhcp.as_ref().and_then(Client::poll_timeout);
-        earlier(self.ip.poll_timeout(), dhcp)
+        debug_assert!(self.next_rare <= self.rare_timeout(), "nothing comes too late");
+        let rare = (self.next_rare < Instant::FAR_FUTURE).then_some(self.next_rare);
+        earlier(self.ip.frequent_timeout(), rare)
     }
 
     /// Does what time asks for. Calling it early, or twice, does no harm.
+    #[inline]
     pub fn handle_timeout(&mut self, now: Instant) {
-        if self.poll_timeout().is_none_or(|next| next > now) {
-            return;
+        if self.poll_timeout().is_some_and(|next| next <= now) {
+            self.act_in_time(now);
         }
+    }
+
+    #[inline(never)]
+    fn act_in_time(&mut self, now: Instant) {
         self.ip.handle_timeout(now);
         self.tell_sockets();
         self.drive_dhcp(now);
+        self.act(now);
     }
 
     /// The frames to be sent, in order: whoever sends one takes it out.
@@ -397,7 +422,7 @@ impl Stack {
     pub fn udp_close(&mut self, now: Instant, id: SocketId) {
         self.udp.close(id);
         self.ip.multicast.leave_all(now, id.number().into());
-        self.ip.act(now);
+        self.act(now);
     }
 
     /// Makes a socket a member of a group, or changes from which sources it wants to hear there.
@@ -412,14 +437,14 @@ impl Stack {
         filter: Filter,
     ) -> Result<(), JoinError> {
         self.ip.multicast.join(now, id.number().into(), group, filter)?;
-        self.ip.act(now);
+        self.act(now);
         Ok(())
     }
 
     /// Ends a socket's membership in a group; `false` if it was not a member.
     pub fn udp_leave(&mut self, now: Instant, id: SocketId, group: IpAddr) -> bool {
         let left = self.ip.multicast.leave(now, id.number().into(), group);
-        self.ip.act(now);
+        self.act(now);
         left
     }
 

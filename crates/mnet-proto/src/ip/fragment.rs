@@ -231,6 +231,7 @@ impl Reassembler {
     /// When [`Reassembler::handle_timeout`] is to be called. It may become sooner with each
     /// fragment.
     #[must_use]
+    #[inline]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.next_timer
     }

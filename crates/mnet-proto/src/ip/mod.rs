@@ -256,19 +256,17 @@ impl Ip {
         self.stats.dropped.count(reason);
     }
 
-    /// When [`Ip::handle_timeout`] is to be called.
-    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        [
-            self.neighbors.poll_timeout(),
-            self.reassembler.poll_timeout(),
-            self.routes.poll_timeout(),
-            self.multicast.poll_timeout(),
-            self.v4.poll_timeout(),
-            self.v6.poll_timeout(),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+    /// When [`Ip::handle_timeout`] is to be called for what any datagram may change.
+    #[inline]
+    pub(crate) fn frequent_timeout(&self) -> Option<Instant> {
+        earlier(self.neighbors.poll_timeout(), self.reassembler.poll_timeout())
+    }
+
+    /// When [`Ip::handle_timeout`] is to be called for all else.
+    pub(crate) fn rare_timeout(&self) -> Option<Instant> {
+        let routes = self.routes.poll_timeout();
+        let groups = self.multicast.poll_timeout();
+        [routes, groups, self.v4.poll_timeout(), self.v6.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Does what time asks for.
@@ -395,6 +393,7 @@ impl Network for Ip {
 }
 
 /// The earlier of two times, if there is one.
+#[inline]
 pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),

@@ -341,6 +341,7 @@ impl Cache {
     }
 
     /// When [`Cache::handle_timeout`] is to be called.
+    #[inline]
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.next_timer
     }

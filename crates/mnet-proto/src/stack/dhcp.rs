@@ -26,6 +26,7 @@ impl Stack {
     }
 
     /// Takes a datagram for the client: the packet's window is what IP carried.
+    #[inline(never)]
     pub(super) fn receive_dhcp(&mut self, now: Instant, metadata: &Metadata, packet: &Packet) {
         let Some(client) = &mut self.dhcp else { return };
         let (_, length) = match crate::udp::check(metadata, packet.bytes()) {
@@ -38,6 +39,7 @@ impl Stack {
             Err(_) => self.ip.count(Drop::DhcpIgnored),
         }
         self.settle_dhcp(now);
+        self.act(now);
     }
 
     /// Does what time asks of the client.
