@@ -10,7 +10,7 @@ use lru::LruCache;
 use netdev::Instant;
 
 use super::Route;
-use crate::keyed::Keyed;
+use crate::keyed::ByAddress;
 
 /// How long a path's MTU is believed to be lower than the link's (RFC 1191 §6.3, RFC 8201 §4).
 const PATH_MTU: Duration = Duration::from_secs(600);
@@ -27,7 +27,7 @@ pub(crate) type Flow = (u16, u16);
 
 /// Those that a host sends to, the least recently used of which is forgotten when there are too many.
 pub(crate) struct Destinations {
-    entries: LruCache<IpAddr, Destination, Keyed>,
+    entries: LruCache<IpAddr, Destination, ByAddress>,
     // Changes when anything does on which routes depend.
     generation: u32,
 }
@@ -64,7 +64,7 @@ impl Destination {
 }
 
 impl Destinations {
-    pub(crate) fn new(max: usize, keyed: Keyed) -> Self {
+    pub(crate) fn new(max: usize, keyed: ByAddress) -> Self {
         let max = NonZeroUsize::new(max).unwrap_or(NonZeroUsize::MIN);
         Self { entries: LruCache::with_hasher(max, keyed), generation: 0 }
     }
@@ -224,7 +224,7 @@ mod tests {
     }
 
     fn destinations(max: usize) -> Destinations {
-        Destinations::new(max, Keyed(1, 2))
+        Destinations::new(max, ByAddress(0x9e37_79b9_7f4a_7c15, 0xd1b5_4a32_d192_ed03))
     }
 
     #[test]

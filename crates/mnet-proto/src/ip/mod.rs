@@ -31,7 +31,7 @@ use crate::autoconf::slaac;
 use crate::config::Config;
 use crate::ethernet::Link;
 use crate::icmp::{self, IcmpError, RateLimiter};
-use crate::keyed::Keyed;
+use crate::keyed::{ByAddress, Keyed};
 use crate::multicast::Multicast;
 use crate::neighbor::{Cache, arp, ndp};
 use crate::stats::{Drop, Stats};
@@ -190,14 +190,18 @@ pub(crate) struct Ip {
 
 impl Ip {
     pub(crate) fn new(config: &Config, link: Link, now: Instant, mut random: ChaCha20Rng) -> Self {
-        let mut keyed = || Keyed(random.next_u64(), random.next_u64());
+        let mut keys = || (random.next_u64(), random.next_u64());
+        let [by_destination, numbers, by_neighbor] = [keys(), keys(), keys()];
         let mut ip = Self {
             v4: Ipv4::new(config, link.mtu),
             v6: Ipv6::new(config, &link),
             routes: Routes::new(config.route_limits()),
-            destinations: Destinations::new(config.destinations, keyed()),
-            identifications: Identifications::new(keyed()),
-            neighbors: Cache::new(config, keyed()),
+            destinations: Destinations::new(
+                config.destinations,
+                ByAddress(by_destination.0, by_destination.1),
+            ),
+            identifications: Identifications::new(Keyed(numbers.0, numbers.1)),
+            neighbors: Cache::new(config, ByAddress(by_neighbor.0, by_neighbor.1)),
             reassembler: Reassembler::new(config.reassembly),
             multicast: Multicast::new(config.multicast_limits(), random.next_u64()),
             icmp_errors: RateLimiter::new(config.icmp_errors_per_second, config.icmp_error_burst),

@@ -19,7 +19,7 @@ use hashbrown::HashMap;
 use netdev::{Instant, Mac, Packet};
 
 use crate::config::Config;
-use crate::keyed::Keyed;
+use crate::keyed::ByAddress;
 use crate::stats::Drop;
 use crate::wire::ipv6;
 
@@ -45,7 +45,7 @@ const IN_USE: Duration = Duration::from_secs(30);
 
 /// Neighbours by address.
 pub(crate) struct Cache {
-    entries: HashMap<IpAddr, Entry, Keyed>,
+    entries: HashMap<IpAddr, Entry, ByAddress>,
     max_entries: usize,
     max_queue: usize,
     max_queued: usize,
@@ -135,7 +135,7 @@ pub(crate) enum Action {
 
 impl Cache {
     /// An empty cache, whose hash is keyed and whose times are spread by `random`.
-    pub(crate) fn new(config: &Config, keyed: Keyed) -> Self {
+    pub(crate) fn new(config: &Config, keyed: ByAddress) -> Self {
         Self {
             entries: HashMap::with_hasher(keyed),
             max_entries: config.neighbors,

@@ -32,7 +32,7 @@ impl Scene {
         let mut config = Config::new("10.0.0.2/8".parse().unwrap());
         change(&mut config);
         Self {
-            cache: Cache::new(&config, Keyed(1, 2)),
+            cache: Cache::new(&config, ByAddress(0x9e37_79b9_7f4a_7c15, 0xd1b5_4a32_d192_ed03)),
             pool: Pool::new(64, 200),
             solicited: Vec::new(),
             sent: Vec::new(),
@@ -240,7 +240,8 @@ fn a_changed_address_is_used_at_once_and_asked_about() {
 
 #[test]
 fn no_router_keeps_packets_waiting_for_long() {
-    let mut cache = Cache::new(&Config::default(), Keyed(1, 2));
+    let mut cache =
+        Cache::new(&Config::default(), ByAddress(0x9e37_79b9_7f4a_7c15, 0xd1b5_4a32_d192_ed03));
     let forever = Duration::from_millis(u32::MAX.into());
     cache.set_times(forever, forever);
     assert_eq!(cache.times[1].reachable, Duration::from_secs(3_600));
