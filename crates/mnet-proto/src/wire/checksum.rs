@@ -1,8 +1,8 @@
 /// The Internet checksum of RFC 1071: the ones' complement of the ones' complement sum of 16-bit
 /// words.
 ///
-/// The sum is kept in 64 bits, in the machine's byte order: RFC 1071 §2 (B) shows that the order
-/// does not matter until the end.
+/// The sum is kept in 64 bits, in the machine's byte order: RFC 1071 §2 (B) and (C) show that
+/// neither matters until the end.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Checksum(u64);
 
@@ -17,52 +17,56 @@ impl Checksum {
     #[must_use]
     #[inline]
     pub fn add_bytes(self, bytes: &[u8]) -> Self {
-        // Two sums let the processor add two words at a time. 32-bit words in 64 bits overflow
-        // after 2^32 of them, and a packet is shorter than that.
-        let (chunks, rest) = bytes.as_chunks::<16>();
-        let (mut even, mut odd) = (self.0, 0u64);
+        let (chunks, rest) = bytes.as_chunks::<32>();
+        let mut sum = self;
         for chunk in chunks {
-            let (words, _) = chunk.as_chunks::<4>();
-            even +=
-                u64::from(u32::from_ne_bytes(words[0])) + u64::from(u32::from_ne_bytes(words[1]));
-            odd +=
-                u64::from(u32::from_ne_bytes(words[2])) + u64::from(u32::from_ne_bytes(words[3]));
+            let (words, _) = chunk.as_chunks::<8>();
+            sum = words.iter().fold(sum, |sum, word| sum.add_u64(*word));
         }
-        let mut sum = even + odd;
-        let (words, rest) = rest.as_chunks::<4>();
-        for word in words {
-            sum += u64::from(u32::from_ne_bytes(*word));
+        let (words, rest) = rest.as_chunks::<8>();
+        sum = words.iter().fold(sum, |sum, word| sum.add_u64(*word));
+        if rest.is_empty() {
+            return sum;
         }
-        let mut last = [0; 4];
-        for (to, from) in last.iter_mut().zip(rest) {
-            *to = *from;
-        }
-        Self(sum + u64::from(u32::from_ne_bytes(last)))
+        let mut last = [0; 8];
+        last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        sum.add_u64(last)
+    }
+
+    #[inline]
+    const fn add_u64(self, word: [u8; 8]) -> Self {
+        self.add(u64::from_ne_bytes(word))
+    }
+
+    /// Adds with the carry brought around: the sum is one modulo 2^64 - 1.
+    #[inline]
+    const fn add(self, number: u64) -> Self {
+        let (sum, carry) = self.0.overflowing_add(number);
+        Self(sum + carry as u64)
     }
 
     /// Adds a 16-bit number.
     #[must_use]
     #[inline]
     pub const fn add_u16(self, number: u16) -> Self {
-        Self(self.0 + number.to_be() as u64)
+        self.add(number.to_be() as u64)
     }
 
     /// Adds a 32-bit number.
     #[must_use]
     #[inline]
     pub const fn add_u32(self, number: u32) -> Self {
-        Self(self.0 + number.to_be() as u64)
+        self.add(number.to_be() as u64)
     }
 
     /// The checksum, to be stored as it is: its bytes are in network order.
     #[must_use]
     #[inline]
     pub const fn finish(self) -> [u8; 2] {
-        let sum = (self.0 & 0xffff_ffff) + (self.0 >> 32);
-        let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
-        let sum = (sum & 0xffff) + (sum >> 16);
-        let sum = (sum & 0xffff) + (sum >> 16);
-        (!(sum as u16)).to_ne_bytes()
+        let (sum, carry) = (self.0 as u32).overflowing_add((self.0 >> 32) as u32);
+        let sum = sum + carry as u32;
+        let (sum, carry) = (sum as u16).overflowing_add((sum >> 16) as u16);
+        (!(sum + carry as u16)).to_ne_bytes()
     }
 
     /// Whether what was added, its own checksum included, is right.
