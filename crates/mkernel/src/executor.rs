@@ -18,6 +18,7 @@ use core::future::Future;
 
 use crate::net::Wait;
 use crate::platform::run_queue::RunQueue;
+use crate::stats::COUNTS;
 use crate::{Termination, console, entropy, net, platform, time};
 
 pub(crate) type Task = async_task::Task<()>;
@@ -87,7 +88,12 @@ where
     .detach();
     loop {
         time::start_round();
-        for _ in 0..QUEUE.with(RunQueue::len) {
+        let runnable = QUEUE.with(RunQueue::len);
+        COUNTS.with(|counts| {
+            counts.rounds.update(|rounds| rounds + 1);
+            counts.polls.update(|polls| polls + runnable as u64);
+        });
+        for _ in 0..runnable {
             let Some(runnable) = QUEUE.with(RunQueue::pop) else { break };
             runnable.run();
         }

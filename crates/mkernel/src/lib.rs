@@ -6,7 +6,9 @@ extern crate alloc;
 mod console;
 mod entropy;
 mod executor;
+mod interval;
 mod net;
+mod stats;
 mod task;
 mod termination;
 mod time;
@@ -26,11 +28,15 @@ use spt as platform;
 
 pub use entropy::fill_random;
 pub use executor::block_on;
+pub use interval::{Interval, interval, interval_at};
 pub use mkernel_macros::main;
 pub use net::{AcquireError, NetDevice, acquire};
+pub use stats::{Heap, Stats, stats};
 pub use task::{Aborted, JoinHandle, spawn, yield_now};
 pub use termination::{ExitStatus, Termination};
-pub use time::{Elapsed, Instant, Sleep, now, now_coarse, sleep, sleep_until, timeout, wall_clock};
+pub use time::{
+    Elapsed, Instant, Sleep, now, now_coarse, sleep, sleep_until, timeout, timeout_at, wall_clock,
+};
 pub use trigger::{Fired, Trigger};
 pub use wait_list::{WaitKey, WaitList};
 

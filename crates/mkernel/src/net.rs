@@ -13,6 +13,7 @@ use core::time::Duration;
 use netdev::{Device, Gone, Instant, Mac, Packet, Pool, Received};
 
 use crate::platform::{self, net::Port};
+use crate::stats::COUNTS;
 use crate::time::{Sleep, now, sleep_until};
 
 /// After this long a device that took no more frames is tried again: a host says when there is
@@ -52,7 +53,15 @@ pub(crate) fn poll_host(wait: Wait) {
         if wait == Wait::No && unknown == 0 {
             return;
         }
-        let told = platform::wait::wait(wait);
+        let told = if wait == Wait::No {
+            platform::wait::wait(wait)
+        } else {
+            let before = platform::clock::ticks();
+            let told = platform::wait::wait(wait);
+            let slept = platform::clock::ticks().saturating_sub(before);
+            COUNTS.with(|counts| counts.asleep.update(|asleep| asleep + slept));
+            told
+        };
         let ready = told & readiness.acquired.get();
         // The host tells of a frame until it is read: what comes for nobody is thrown away.
         (0..u64::BITS as usize)

@@ -8,6 +8,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 
 use crate::executor::{self, Task};
+use crate::stats::COUNTS;
 
 /// Runs a future as a task of its own.
 ///
@@ -22,6 +23,10 @@ where
         finished: Cell::new(false),
         joiner: Cell::new(None),
         task: Cell::new(None),
+    });
+    COUNTS.with(|counts| {
+        counts.tasks.update(|tasks| tasks + 1);
+        counts.spawned.update(|spawned| spawned + 1);
     });
     let end = End { state: Rc::clone(&state) };
     let task = executor::spawn(async move {
@@ -66,6 +71,7 @@ impl<T> Drop for End<T> {
             task.detach();
         }
         self.state.finished.set(true);
+        COUNTS.with(|counts| counts.tasks.update(|tasks| tasks - 1));
         if let Some(joiner) = self.state.joiner.take() {
             joiner.wake();
         }

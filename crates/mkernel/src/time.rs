@@ -10,6 +10,7 @@ use core::time::Duration;
 pub use netdev::Instant;
 
 use crate::platform;
+use crate::stats::{COUNTS, Counts};
 use crate::timers::{Place, Timers};
 
 platform::local::local! {
@@ -29,6 +30,7 @@ struct Time {
 /// Starts the clock that console lines show.
 pub(crate) fn init() {
     TIME.with(|time| time.boot.set(now()));
+    COUNTS.with(Counts::start);
 }
 
 /// When the image started.
@@ -66,7 +68,8 @@ pub fn now() -> Instant {
     platform::clock::monotonic()
 }
 
-/// The wall clock, read from the host: time since 1970-01-01 00:00 UTC.
+/// The wall clock, read from the host: time since 1970-01-01 00:00 UTC, without leap seconds. It
+/// follows the host's, and may go back when that is set.
 #[must_use]
 pub fn wall_clock() -> Duration {
     platform::clock::wall()
@@ -146,8 +149,16 @@ impl Drop for Sleep {
 /// # Errors
 /// [`Elapsed`] if the time is over first; `future` is dropped then.
 pub async fn timeout<F: Future>(duration: Duration, future: F) -> Result<F::Output, Elapsed> {
+    timeout_at(now() + duration, future).await
+}
+
+/// Waits for `future`, but no longer than until `deadline`. Cancel-safe if `future` is.
+///
+/// # Errors
+/// [`Elapsed`] if the time is over first; `future` is dropped then.
+pub async fn timeout_at<F: Future>(deadline: Instant, future: F) -> Result<F::Output, Elapsed> {
     let mut future = pin!(future);
-    let mut sleep = pin!(sleep(duration));
+    let mut sleep = pin!(sleep_until(deadline));
     future::poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Ok(output)),
         Poll::Pending => sleep.as_mut().poll(cx).map(|()| Err(Elapsed)),

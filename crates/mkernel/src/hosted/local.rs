@@ -2,10 +2,10 @@
 
 /// Declares a value of which each thread has its own, to be used by its `with`.
 macro_rules! local {
-    ($(#[$meta:meta])* static $name:ident: $type:ty = $init:expr;) => {
+    ($(#[$meta:meta])* $vis:vis static $name:ident: $type:ty = $init:expr;) => {
         ::std::thread_local! {
             $(#[$meta])*
-            static $name: $type = $init;
+            $vis static $name: $type = $init;
         }
     };
 }

@@ -18,6 +18,13 @@ pub(crate) fn wall() -> Duration {
     read(REALTIME)
 }
 
+/// The processor's own counter, which goes on at an even pace.
+pub(crate) fn ticks() -> u64 {
+    // SAFETY: Every x86-64 processor has the instruction, which touches nothing but registers, and
+    // the tender's host lets processes use it unless it was told otherwise by `prctl`.
+    unsafe { core::arch::x86_64::_rdtsc() }
+}
+
 fn read(clock: u64) -> Duration {
     // struct timespec: seconds, nanoseconds
     let mut time = [0u64; 2];

@@ -19,9 +19,9 @@ impl<T> Local<T> {
 
 /// Declares a value of which there is one, to be used by its `with`.
 macro_rules! local {
-    ($(#[$meta:meta])* static $name:ident: $type:ty = $init:expr;) => {
+    ($(#[$meta:meta])* $vis:vis static $name:ident: $type:ty = $init:expr;) => {
         $(#[$meta])*
-        static $name: $crate::platform::local::Local<$type> =
+        $vis static $name: $crate::platform::local::Local<$type> =
             $crate::platform::local::Local::new($init);
     };
 }

@@ -17,6 +17,7 @@ use solo5_abi::spt::BootInfo;
 use super::exit;
 use super::local::{Local, local};
 use crate::console;
+use crate::stats::Heap;
 
 /// The most that is kept for the stack, in bytes; an eighth of memory if that is less.
 const STACK_SIZE: u64 = 1 << 20;
@@ -29,13 +30,41 @@ const CANARY: u64 = 0x6b63_6174_735f_6b6d;
 type Lists = Tlsf<'static, u32, u16, 28, 16>;
 
 #[global_allocator]
-static HEAP: Heap = Heap(Local::new(RefCell::new(Lists::new())));
+static HEAP: Allocator = Allocator(Local::new(RefCell::new(Lists::new())));
 
 local! {
     static STACK_END: Cell<*mut u64> = Cell::new(ptr::null_mut());
 }
 
-struct Heap(Local<RefCell<Lists>>);
+local! {
+    static USE: Use = Use { size: Cell::new(0), used: Cell::new(0), peak: Cell::new(0) };
+}
+
+struct Allocator(Local<RefCell<Lists>>);
+
+/// How much of the heap is in use, in bytes.
+struct Use {
+    size: Cell<usize>,
+    used: Cell<usize>,
+    peak: Cell<usize>,
+}
+
+impl Use {
+    fn change(&self, before: usize, after: usize) {
+        let used = self.used.get() - before + after;
+        self.used.set(used);
+        self.peak.set(self.peak.get().max(used));
+    }
+}
+
+/// The heap, as it is now.
+pub(crate) fn heap() -> Option<Heap> {
+    Some(USE.with(|heap| Heap {
+        used: heap.used.get(),
+        peak: heap.peak.get(),
+        size: heap.size.get(),
+    }))
+}
 
 /// Divides memory into heap and stack.
 ///
@@ -56,6 +85,7 @@ pub(super) unsafe fn init(boot_info: &BootInfo) {
         // SAFETY: Solo5's ABI: memory from kernel_end to mem_size is mapped and nobody's. The part
         // above `stack_end` is the stack's; this part is the heap's from here on.
         HEAP.0.with(|lists| unsafe { lists.borrow_mut().insert_free_block_ptr(heap) });
+        USE.with(|counted| counted.size.set(heap.len()));
     }
     let canary = stack_end as *mut u64;
     // SAFETY: The stack's lowest word: mapped, aligned, and nobody's so far.
@@ -73,20 +103,25 @@ pub(crate) fn check_stack() {
 
 // SAFETY: Tlsf gives out blocks that fit their layouts and do not overlap, until they are given
 // back. The RefCell is free at each call: nothing is allocated while Tlsf works.
-unsafe impl GlobalAlloc for Heap {
+unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let block = self.0.with(|lists| lists.borrow_mut().allocate(layout));
-        block.map_or(ptr::null_mut(), NonNull::as_ptr)
+        let Some(block) = self.0.with(|lists| lists.borrow_mut().allocate(layout)) else {
+            return ptr::null_mut();
+        };
+        USE.with(|heap| heap.change(0, layout.size()));
+        block.as_ptr()
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         if let Some(block) = NonNull::new(block) {
             // SAFETY: The caller's promise: it had the block from `alloc`, with this layout.
             self.0.with(|lists| unsafe { lists.borrow_mut().deallocate(block, layout.align()) });
+            USE.with(|heap| heap.change(layout.size(), 0));
         }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let before = layout.size();
         let (Some(block), Ok(layout)) =
             (NonNull::new(block), Layout::from_size_align(size, layout.align()))
         else {
@@ -94,6 +129,8 @@ unsafe impl GlobalAlloc for Heap {
         };
         // SAFETY: The caller's promise: it had the block from `alloc`, with this alignment.
         let block = self.0.with(|lists| unsafe { lists.borrow_mut().reallocate(block, layout) });
-        block.map_or(ptr::null_mut(), NonNull::as_ptr)
+        let Some(block) = block else { return ptr::null_mut() };
+        USE.with(|heap| heap.change(before, size));
+        block.as_ptr()
     }
 }
