@@ -154,7 +154,7 @@ fn a_tap_that_is_taken_away_ends_the_image_with_a_message() {
 #[ignore = "needs root: makes a TAP in a network namespace"]
 fn the_hosted_build_runs_on_a_tap_too() {
     let namespace = Namespace::new();
-    let hosted = mnet_tests::image(&built().command, "hosted");
+    let hosted = mnet_tests::build("echo", "hosted");
     let mut command = namespace.command(&built().command);
     command.arg("run").arg(hosted).args(["--platform=hosted", "--net=service=tap:tap0"]);
     let mut running = Running::start(command.args(["--", "--ipv4=10.0.0.2/24"])).ready();

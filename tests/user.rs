@@ -9,7 +9,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mnet_tests::{Running, built, burst, client, image, ping_pong, workspace};
+use mnet_tests::{Running, build, built, burst, client, ping_pong, workspace};
 use rustix::process::Signal;
 
 /// Echo on the user network, and where it can be reached: its port 7 first, then the others.
@@ -68,7 +68,7 @@ fn each_port_that_is_asked_for_answers() {
 
 #[test]
 fn the_hosted_build_of_the_same_source_does_the_same() {
-    let hosted = image(&built().command, "hosted");
+    let hosted = build("echo", "hosted");
     let mut command = Command::new(&built().command);
     command.args(["run", hosted.to_str().unwrap(), "--platform=hosted", "--publish=0:7"]);
     let running = Running::start(&mut command);

@@ -50,16 +50,21 @@ pub fn built() -> &'static Built {
             .map_or_else(|| workspace().join("target"), |target| workspace().join(target));
         let release = target.join("release");
         let command = release.join("cargo-mnet");
-        let echo = image(&command, "spt");
+        let echo = image(&command, "echo", "spt");
         Built { command, tender: release.join("mnet-tender"), echo }
     })
 }
 
-/// Builds echo for a platform: the last line that the command prints is the image's path.
+/// Builds a unikernel for a platform, as [`built`] does with echo.
 #[must_use]
-pub fn image(command: &Path, platform: &str) -> PathBuf {
+pub fn build(unikernel: &str, platform: &str) -> PathBuf {
+    image(&built().command, unikernel, platform)
+}
+
+/// The last line that the command prints is the image's path.
+fn image(command: &Path, unikernel: &str, platform: &str) -> PathBuf {
     let mut build = Command::new(command);
-    build.args(["build", "echo", "--platform", platform]).current_dir(workspace());
+    build.args(["build", unikernel, "--platform", platform]).current_dir(workspace());
     let output = build.stderr(Stdio::inherit()).output().unwrap();
     assert!(output.status.success());
     String::from_utf8(output.stdout).unwrap().lines().last().unwrap().into()
