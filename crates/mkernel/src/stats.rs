@@ -23,8 +23,14 @@ pub(crate) struct Counts {
 
 impl Counts {
     const fn new() -> Self {
-        const ZERO: Cell<u64> = Cell::new(0);
-        Self { tasks: ZERO, spawned: ZERO, polls: ZERO, rounds: ZERO, asleep: ZERO, start: ZERO }
+        Self {
+            tasks: Cell::new(0),
+            spawned: Cell::new(0),
+            polls: Cell::new(0),
+            rounds: Cell::new(0),
+            asleep: Cell::new(0),
+            start: Cell::new(0),
+        }
     }
 
     pub(crate) fn start(&self) {
