@@ -32,10 +32,9 @@ fn a_task_that_panics_says_where_and_ends_the_image() {
 #[test]
 fn a_thousand_tasks_that_never_rest_do_not_silence_the_network() {
     let running = runtime("--busy=1000");
-    let line = running.line("-> service port 7");
-    let address = line.split_once(": ").unwrap().1.split_once("/udp").unwrap().0.to_owned();
+    let address = running.published(7);
     let line = running.line("ready: ");
     // The stack has a task of its own.
     assert!(line.ends_with("busy with 1001 tasks"), "{line}");
-    ping_pong(&client(address.parse().unwrap()), 64, 200);
+    ping_pong(&client(address), 64, 200);
 }

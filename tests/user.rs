@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "they are tests, helpers and all")]
 
 use std::fs;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::thread;
@@ -22,17 +22,10 @@ fn echo(options: &[&str], arguments: &[&str]) -> Command {
     command
 }
 
-/// The host's end of a port, from the line that says so.
-fn published(running: &Running, guest: u16) -> SocketAddr {
-    let line = running.line(&format!("-> service port {guest}"));
-    let (_, address) = line.split_once(": ").unwrap();
-    address.split_once("/udp").unwrap().0.parse().unwrap()
-}
-
 #[test]
 fn echo_answers_several_sockets_at_once() {
     let running = Running::start(&mut echo(&["--publish=0:7"], &[]));
-    let address = published(&running, 7);
+    let address = running.published(7);
     let running = running.ready();
     thread::scope(|scope| {
         for length in [0, 1, 64, 1_472, 33] {
@@ -45,7 +38,7 @@ fn echo_answers_several_sockets_at_once() {
 #[test]
 fn bursts_come_back_whole() {
     let running = Running::start(&mut echo(&["--publish=0:7"], &[]));
-    let address = published(&running, 7);
+    let address = running.published(7);
     let running = running.ready();
     for length in [1, 64, 1_472] {
         let socket = client(address);
@@ -58,7 +51,7 @@ fn bursts_come_back_whole() {
 fn each_port_that_is_asked_for_answers() {
     let options = ["--publish=0:7000", "--publish=0:7001"];
     let running = Running::start(&mut echo(&options, &["--port=7000", "--port=7001"]));
-    let addresses = [published(&running, 7_000), published(&running, 7_001)];
+    let addresses = [running.published(7_000), running.published(7_001)];
     let line = running.line("ready: ");
     assert!(line.ends_with("ready: echoes on UDP ports [7000, 7001]"), "{line}");
     for address in addresses {
@@ -72,7 +65,7 @@ fn the_hosted_build_of_the_same_source_does_the_same() {
     let mut command = Command::new(&built().command);
     command.args(["run", hosted.to_str().unwrap(), "--platform=hosted", "--publish=0:7"]);
     let running = Running::start(&mut command);
-    let address = published(&running, 7);
+    let address = running.published(7);
     let mut running = running.ready();
     let socket = client(address);
     [0, 1, 64, 1_472].iter().for_each(|&length| ping_pong(&socket, length, 200));
@@ -111,7 +104,7 @@ fn what_is_wrong_with_an_argument_is_one_line_and_status_1() {
 #[test]
 fn an_image_without_arguments_finds_its_addresses_and_says_them() {
     let running = Running::start(&mut echo(&["--publish=0:7"], &[]));
-    let address = published(&running, 7);
+    let address = running.published(7);
     let _ = running.line("mnet: service: 10.0.2.15/24, by DHCP");
     let running = running.ready();
     let socket = client(address);
@@ -124,7 +117,7 @@ fn an_image_without_arguments_finds_its_addresses_and_says_them() {
 fn over_ipv6_the_host_is_answered_too() {
     let mut command = echo(&["--publish=[::1]:0:7/udp"], &["--ipv4=none"]);
     let running = Running::start(&mut command);
-    let address = published(&running, 7);
+    let address = running.published(7);
     assert!(address.is_ipv6());
     let _ = running.line("mnet: service: fd00:10:2:0:");
     let socket = client(address);
@@ -135,7 +128,7 @@ fn over_ipv6_the_host_is_answered_too() {
 fn a_static_address_does_as_well() {
     let arguments = ["--ipv4=10.0.2.15/24", "--ipv4-gateway=10.0.2.2", "--ipv6=none"];
     let running = Running::start(&mut echo(&["--publish=0:7"], &arguments));
-    let address = published(&running, 7);
+    let address = running.published(7);
     let _ = running.line("mnet: service: 10.0.2.15/24, static");
     ping_pong(&client(address), 64, 100);
 }
@@ -143,7 +136,7 @@ fn a_static_address_does_as_well() {
 #[test]
 fn an_image_lives_in_little_memory_and_says_so_when_there_is_too_little() {
     let running = Running::start(&mut echo(&["--publish=0:7", "--mem=8"], &[]));
-    let address = published(&running, 7);
+    let address = running.published(7);
     let running = running.ready();
     ping_pong(&client(address), 1_472, 100);
     drop(running);
@@ -157,7 +150,7 @@ fn an_image_lives_in_little_memory_and_says_so_when_there_is_too_little() {
 fn a_signal_ends_it_all() {
     for signal in [Signal::INT, Signal::TERM] {
         let mut running = Running::start(&mut echo(&["--publish=0:7"], &[]));
-        let address = published(&running, 7);
+        let address = running.published(7);
         running = running.ready();
         let pid = running.pid().as_raw_nonzero();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();

@@ -2,11 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "it is for tests")]
 
-use std::env;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
+use std::{env, fs};
 
 pub use self::capture::Capture;
 pub use self::dhcp::{DhcpRequest, DhcpServer};
@@ -68,6 +69,21 @@ fn image(command: &Path, unikernel: &str, platform: &str) -> PathBuf {
     let output = build.stderr(Stdio::inherit()).output().unwrap();
     assert!(output.status.success());
     String::from_utf8(output.stdout).unwrap().lines().last().unwrap().into()
+}
+
+/// Runs a service as its README says, with a line that begins `cargo mnet run NAME`: on the user
+/// network, with these arguments. Gives where its port is published, once it is ready.
+#[must_use]
+pub fn serve(unikernel: &str, port: u16, arguments: &[&str]) -> (Running, SocketAddr) {
+    let readme = workspace().join("unikernels").join(unikernel).join("README.md");
+    let line = format!("\ncargo mnet run {unikernel}");
+    assert!(fs::read_to_string(&readme).unwrap().contains(&line), "{readme:?}");
+    let mut command = Command::new(&built().command);
+    // Another port than by default, lest two runs of the tests meet.
+    command.args(["run", unikernel, &format!("--publish=127.0.0.1:0:{port}/udp"), "--"]);
+    let running = Running::start(command.args(arguments).current_dir(workspace()));
+    let address = running.published(port);
+    (running.ready(), address)
 }
 
 /// Runs a command that is to succeed, and gives what it prints.

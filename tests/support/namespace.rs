@@ -102,8 +102,14 @@ impl Namespace {
     /// Starts echo on its TAP with these arguments, separated by spaces.
     #[must_use]
     pub fn echo(&self, arguments: &str) -> Running {
+        self.image(&built().echo, arguments)
+    }
+
+    /// Starts an image on its TAP with these arguments, separated by spaces.
+    #[must_use]
+    pub fn image(&self, image: &Path, arguments: &str) -> Running {
         let mut command = self.command(&built().tender);
-        command.arg(format!("--net:service={TAP}")).arg(&built().echo);
+        command.arg(format!("--net:service={TAP}")).arg(image);
         Running::start(command.args(arguments.split(' ')))
     }
 

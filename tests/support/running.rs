@@ -1,7 +1,7 @@
 use std::cell::RefCell;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -62,7 +62,15 @@ impl Running {
         }
     }
 
-    /// Waits until an echo unikernel is ready.
+    /// The host's end of a port, from the line that says so.
+    #[must_use]
+    pub fn published(&self, guest: u16) -> SocketAddr {
+        let line = self.line(&format!("-> service port {guest}"));
+        let (_, address) = line.split_once(": ").unwrap();
+        address.split_once("/udp").unwrap().0.parse().unwrap()
+    }
+
+    /// Waits until a unikernel is ready.
     #[must_use]
     pub fn ready(self) -> Self {
         let _ = self.line("ready: ");

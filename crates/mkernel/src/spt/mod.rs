@@ -5,6 +5,7 @@ mod call;
 pub(crate) mod arguments;
 pub(crate) mod clock;
 pub(crate) mod console;
+mod critical_section;
 pub(crate) mod entropy;
 pub(crate) mod local;
 pub(crate) mod memory;
