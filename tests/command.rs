@@ -103,9 +103,14 @@ fn it_is_installed_as_a_command_of_cargo_too() {
 
 #[test]
 fn what_is_not_there_is_named_with_what_is() {
-    let no_unikernel = "cargo mnet: no unikernel 'ecoh'; this workspace has echo";
-    assert_eq!(error(&["run", "ecoh"]), no_unikernel);
+    let no_unikernel = error(&["run", "ecoh"]);
     assert_eq!(error(&["build", "ecoh"]), no_unikernel);
+    let named = no_unikernel.strip_prefix("cargo mnet: no unikernel 'ecoh'; this workspace has ");
+    let named: Vec<_> = named.unwrap_or_else(|| panic!("{no_unikernel}")).split(", ").collect();
+    for service in fs::read_dir(workspace().join("unikernels")).unwrap() {
+        let service = service.unwrap().file_name().into_string().unwrap();
+        assert!(named.contains(&&*service), "{service} is not in: {no_unikernel}");
+    }
     assert!(error(&["run", "./no/such/image"]).contains("./no/such/image"));
     assert!(error(&["run", "Cargo.toml"]).contains("is not an ELF file"));
     let capture = error(&["run", "echo", "--net=service=tap:tap0", "--pcap=x.pcap"]);
