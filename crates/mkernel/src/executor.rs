@@ -9,8 +9,8 @@
 //! ```
 //!
 //! A round: the clock is read, and timers whose time has come fire; every task that is in the queue
-//! then is polled once; devices are looked at and, if nothing can run, waited for, or else the next
-//! timer.
+//! then is polled, and those that they wake, until nothing can run or a bound is reached; devices are
+//! looked at and, if nothing can run, waited for, or else the next timer.
 
 use alloc::rc::Rc;
 use core::cell::Cell;
@@ -20,6 +20,10 @@ use crate::net::Wait;
 use crate::platform::run_queue::RunQueue;
 use crate::stats::COUNTS;
 use crate::{Termination, console, entropy, net, platform, time};
+
+/// After so many polls, or as many as there were tasks to run, a round ends though some can run: so busy
+/// tasks keep neither timers nor devices waiting for long.
+const POLLS: usize = 64;
 
 pub(crate) type Task = async_task::Task<()>;
 
@@ -88,13 +92,10 @@ where
     .detach();
     loop {
         time::start_round();
-        let runnable = QUEUE.with(RunQueue::len);
-        COUNTS.with(|counts| {
-            counts.rounds.update(|rounds| rounds + 1);
-            counts.polls.update(|polls| polls + runnable as u64);
-        });
-        for _ in 0..runnable {
+        COUNTS.with(|counts| counts.rounds.update(|rounds| rounds + 1));
+        for _ in 0..QUEUE.with(RunQueue::len).max(POLLS) {
             let Some(runnable) = QUEUE.with(RunQueue::pop) else { break };
+            COUNTS.with(|counts| counts.polls.update(|polls| polls + 1));
             runnable.run();
         }
         if let Some(output) = output.take() {

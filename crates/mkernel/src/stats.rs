@@ -103,7 +103,7 @@ mod tests {
             let tasks: Vec<_> = (0..5)
                 .map(|_| {
                     spawn(async {
-                        for _ in 0..10 {
+                        for _ in 0..100 {
                             yield_now().await;
                         }
                     })
@@ -115,8 +115,9 @@ mod tests {
             }
             let after = stats();
             assert_eq!((after.tasks, after.spawned), (before.tasks, before.spawned + 5));
-            assert!(after.polls >= before.polls + 55, "{after:?}");
-            assert!(after.rounds >= before.rounds + 10, "{after:?}");
+            assert!(after.polls >= before.polls + 505, "{after:?}");
+            // Tasks that are always busy leave room for timers and devices all the same.
+            assert!(after.rounds >= before.rounds + 505 / 64, "{after:?}");
             assert_eq!(after.heap, None);
         });
     }

@@ -13,6 +13,9 @@ use crate::stats::COUNTS;
 /// Runs a future as a task of its own.
 ///
 /// It runs also if the handle is dropped. The task need not be `Send`: it stays on this core.
+///
+/// # Panics
+/// In a hosted process, if no image runs on this thread, nor [`block_on`](crate::block_on).
 pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future + 'static,

@@ -1,0 +1,16 @@
+//! What is measured, and how: hosts that answer datagrams in memory, each stack with the same frames.
+//!
+//! A [`Host`] runs on a thread of its own, so that its executor and its addresses outlive one
+//! sample. The [`Load`] is the whole of the link: it delivers frames and takes answers; nothing is
+//! measured but the stack between them, and a copy of each frame in, as a driver makes one.
+
+#![allow(clippy::unwrap_used, reason = "a bench that cannot run has nothing to say")]
+
+mod case;
+pub mod frames;
+mod host;
+mod load;
+
+pub use case::{CASES, Case, Family, Stack, Way};
+pub use host::Host;
+pub use load::Load;
