@@ -14,3 +14,10 @@ mod load;
 pub use case::{CASES, Case, Family, Stack, Way};
 pub use host::Host;
 pub use load::Load;
+
+/// The middle one of what was measured; 0 if nothing was.
+#[must_use]
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
