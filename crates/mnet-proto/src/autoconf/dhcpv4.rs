@@ -71,6 +71,8 @@ pub(crate) struct Client {
     xid: u32,
     // When the exchange began that the next message is a part of.
     began: Instant,
+    // What the last DHCPDISCOVER said of how long that was ago.
+    secs: u16,
     // When the last request was sent.
     requested: Instant,
     // Refusals since the last lease.
@@ -154,6 +156,7 @@ impl Client {
             state: State::Stopped,
             xid: 0,
             began: Instant::ZERO,
+            secs: 0,
             requested: Instant::ZERO,
             naks: 0,
             transmit: None,
@@ -296,6 +299,7 @@ impl Client {
     /// Sends a DHCPDISCOVER, after `sent` of them.
     fn discover(&mut self, now: Instant, sent: u32) {
         let message = self.question(now, Kind::Discover);
+        self.secs = message.secs;
         self.send(Destination::Broadcast, &message);
         let next = now + self.retransmission_delay(sent);
         self.state = State::Selecting { sent: sent.saturating_add(1), next };
@@ -308,9 +312,12 @@ impl Client {
         Ok(())
     }
 
-    /// Asks for what was offered, after `sent` such requests. All have the xid of the offer.
+    /// Asks for what was offered, after `sent` such requests. All have the xid of the offer, and the
+    /// time of the DHCPDISCOVER: relays go by it, and are to pass both on to the same servers (RFC
+    /// 2131 §3.1 (3)).
     fn request(&mut self, now: Instant, address: Ipv4Addr, server: Ipv4Addr, sent: u32) {
         let mut message = self.question(now, Kind::Request);
+        message.secs = self.secs;
         message.requested_address = Some(address);
         message.server_id = Some(server);
         self.send(Destination::Broadcast, &message);

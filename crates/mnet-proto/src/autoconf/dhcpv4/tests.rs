@@ -222,6 +222,26 @@ fn servers_are_looked_for_after_4_8_16_32_and_then_64_seconds_each_a_second_more
 }
 
 #[test]
+fn a_request_says_of_the_time_what_the_discover_said_however_late_the_offer() {
+    let mut scene = Scene::new(silent);
+    scene.client.start(START);
+    scene.settle(START);
+    scene.drive(6.0);
+    let discover = scene.last().clone();
+    assert!((3..=5).contains(&discover.message.secs), "{discover:?}");
+    let late = discover.at + Duration::from_secs(5);
+    assert_eq!(scene.handle(late, &give(&discover.message, Kind::Offer)), Ok(()));
+    scene.settle(late);
+    scene.drive(30.0);
+    let requests: Vec<_> =
+        scene.sent.iter().filter(|it| it.message.kind == Kind::Request).collect();
+    assert!(requests.len() > 1);
+    for request in requests {
+        assert_eq!(request.message.secs, discover.message.secs, "{request:?}");
+    }
+}
+
+#[test]
 fn a_request_is_sent_four_times_and_after_a_minute_all_begins_anew() {
     let mut scene = Scene::new(|request| generous(request).filter(|it| it.kind == Kind::Offer));
     scene.client.start(START);
