@@ -519,9 +519,6 @@ pub(crate) fn check<'a>(
     datagram: &'a [u8],
 ) -> Result<(&'a Header, usize), Drop> {
     let header = Header::parse(datagram).ok_or(Drop::UdpMalformed)?;
-    if header.destination == 0 {
-        return Err(Drop::UdpMalformed);
-    }
     // RFC 8200 §8.1: over IPv6 there is always one.
     if !header.has_checksum() && metadata.source.is_ipv6() {
         return Err(Drop::UdpChecksum);

@@ -60,16 +60,17 @@ fn a_length_that_cannot_be_is_dropped_and_one_that_is_short_cuts() {
 }
 
 #[test]
-fn port_0_sends_and_is_not_sent_to() {
+fn port_0_sends_and_nobody_listens_there() {
     let (mut scene, socket) = host();
     scene.receive(&Frame::new(17, &udp_bytes((PEER, 0), (HOST, 7), b"x")).bytes());
     let datagram = scene.stack.udp_mut().receive(socket).unwrap();
     assert_eq!(datagram.remote, (PEER, 0).into());
     let refused = scene.send(datagram.local.into(), datagram.remote, datagram.packet);
     assert_eq!(refused, Err(SendError::PortZero));
-    scene.receive(&Frame::new(17, &udp_bytes((PEER, 5_000), (HOST, 0), b"x")).bytes());
-    assert_eq!(scene.dropped(), [(Drop::UdpMalformed, 1)]);
-    assert!(scene.sent().is_empty());
+    let to_port_0 = Frame::new(17, &udp_bytes((PEER, 5_000), (HOST, 0), b"x")).bytes();
+    scene.receive(&to_port_0);
+    assert_eq!(scene.dropped(), [(Drop::UdpNoSocket, 1)]);
+    assert_eq!(scene.sent_v4()[0].icmp(), (3, 3, [0; 4], &to_port_0[14..]));
 }
 
 #[test]
