@@ -19,7 +19,7 @@ pub struct Stats {
     pub udp_received: u64,
     /// UDP datagrams that a socket sent.
     pub udp_sent: u64,
-    /// Echo requests answered.
+    /// Echo requests answered, and those that ask for the time.
     pub icmp_echo_replies: u64,
     /// ICMP errors sent.
     pub icmp_errors: u64,
@@ -135,7 +135,7 @@ pub enum Drop {
     MulticastUnhandled,
     /// A DHCP message that is malformed, or for which nobody asked.
     DhcpIgnored,
-    /// A UDP header whose lengths are wrong, or a datagram to port 0.
+    /// A UDP header whose lengths are wrong.
     UdpMalformed,
     /// A UDP checksum that is wrong, or not there over IPv6.
     UdpChecksum,

@@ -6,7 +6,7 @@ use netdev::{Instant, Packet};
 
 use super::{IcmpError, Report, flow, sent};
 use crate::ip::ipv4::quoted;
-use crate::ip::{Cast, Ip, Metadata, Received, SendOptions};
+use crate::ip::{Cast, Ip, Metadata, Received};
 use crate::stats::Drop;
 use crate::wire::icmpv4::*;
 use crate::wire::ipv4;
@@ -26,8 +26,8 @@ pub(crate) fn receive(ip: &mut Ip, now: Instant, received: Received) -> Option<R
     };
     match header.kind {
         // RFC 1122 §3.2.2.6 lets a host ignore what was sent to many.
-        ECHO_REQUEST if header.code == 0 && metadata.cast == Cast::Unicast => {
-            echo(ip, now, &metadata, header.rest, packet);
+        ECHO_REQUEST | TIMESTAMP if header.code == 0 && metadata.cast == Cast::Unicast => {
+            answer(ip, now, &metadata, header, packet);
             None
         }
         // Nobody tells many of what one has sent.
@@ -49,19 +49,42 @@ pub(crate) fn receive(ip: &mut Ip, now: Instant, received: Received) -> Option<R
     }
 }
 
-/// Answers a request in the packet that it came in.
-fn echo(ip: &mut Ip, now: Instant, metadata: &Metadata, rest: [u8; 4], mut packet: Packet) {
+/// Answers a request in the packet that it came in (RFC 1122 §3.2.2.6, §3.2.2.8).
+fn answer(ip: &mut Ip, now: Instant, metadata: &Metadata, header: Header, mut packet: Packet) {
+    let IpAddr::V4(own) = metadata.destination else { return };
+    // Nobody here knows when midnight was.
+    let time = ((now.as_nanos() / 1_000_000) as u32).wrapping_add(ip.told_time);
+    let time = (time | NO_STANDARD_TIME).to_be_bytes();
+    let (mut of_header, mut len) = ([0; ipv4::MAX_OPTIONS_LEN], 0);
+    // The header lies in front of the packet's window.
+    let header_len = metadata.header_len.into();
+    if header_len > ipv4::HEADER_LEN && packet.prepend(header_len).is_some() {
+        if let Ok(options) = ipv4::Options::parse(packet.bytes(), header_len) {
+            len = options.answer(packet.bytes(), own, time, &mut of_header);
+        }
+        packet.trim_front(header_len);
+    }
     packet.trim_front(HEADER_LEN);
+    let mut kind = ECHO_REPLY;
+    if header.kind == TIMESTAMP {
+        kind = TIMESTAMP_REPLY;
+        packet.truncate(TIMES_LEN);
+        // When it came and when it is answered.
+        let Some(times) = packet.bytes_mut().get_mut(4..TIMES_LEN) else {
+            return ip.count(Drop::IcmpMalformed);
+        };
+        times.copy_from_slice([time, time].as_flattened());
+    }
     let Ok(route) = ip.route_back(now, metadata.source, Some(metadata.destination)) else {
         return ip.count(Drop::IcmpUnhandled);
     };
-    if !Header::emit(&mut packet, ECHO_REPLY, 0, rest) {
+    if !Header::emit(&mut packet, kind, 0, header.rest) {
         return ip.count(Drop::NoPacket);
     }
     // The type of service of the request (RFC 1122 §3.2.2.6), without its ECN: that is IP's own.
     let traffic_class = metadata.traffic_class & !0b11;
-    let options = SendOptions { traffic_class, ..SendOptions::default() };
-    if ip.send(now, &route, ipv4::ICMP, &options, packet).is_ok() {
+    let of_header = of_header.get(..len).unwrap_or_default();
+    if ip.send_icmp(now, &route, traffic_class, of_header, packet) {
         ip.stats.icmp_echo_replies += 1;
     }
 }
@@ -171,7 +194,8 @@ pub(crate) fn error(
     if !Header::emit(&mut packet, kind, code, rest) {
         return ip.count(Drop::NoPacket);
     }
-    if ip.send(now, &route, ipv4::ICMP, &SendOptions::default(), packet).is_ok() {
+    // RFC 1122 §3.2.2: with a normal type of service.
+    if ip.send_icmp(now, &route, 0, &[], packet) {
         ip.stats.icmp_errors += 1;
     }
 }

@@ -192,14 +192,14 @@ fn check(
         return Err(Drop::Ipv4Source);
     }
     let cast = cast(ip, header, packet.bytes(), link_group).ok_or(Drop::Ipv4Destination)?;
-    let metadata = Metadata {
+    let mut metadata = Metadata {
         source: source.into(),
         destination: destination.into(),
         cast,
         link_group,
         hop_limit: header.hop_limit,
         traffic_class: header.traffic_class,
-        router_alert: header_len > ipv4::HEADER_LEN,
+        router_alert: false,
         fragmented: false,
         udp_verified: ip.link.checksums.verifies_udp,
         arrived: now,
@@ -211,13 +211,14 @@ fn check(
     if header_len > ipv4::HEADER_LEN {
         // None of them asks anything of a host but that it says where they contradict themselves
         // (RFC 1122 §3.2.2.5), and it need not take source routes (§3.2.1.8).
-        if let Err(pointer) = ipv4::check_options(packet.bytes(), header_len) {
-            let rest = [pointer, 0, 0, 0];
-            icmp::v4::error(ip, now, &metadata, packet, PARAMETER_PROBLEM, 0, rest);
-            return Err(Drop::Ipv4Options);
-        }
-        if ipv4::has_source_route(packet.bytes(), header_len) {
-            return Err(Drop::Ipv4SourceRoute);
+        match ipv4::Options::parse(packet.bytes(), header_len) {
+            Err(pointer) => {
+                let rest = [pointer, 0, 0, 0];
+                icmp::v4::error(ip, now, &metadata, packet, PARAMETER_PROBLEM, 0, rest);
+                return Err(Drop::Ipv4Options);
+            }
+            Ok(options) if options.source_route > 0 => return Err(Drop::Ipv4SourceRoute),
+            Ok(options) => metadata.router_alert = options.router_alert > 0,
         }
     }
     if fragment {

@@ -181,6 +181,8 @@ pub(crate) struct Ip {
     pub(crate) reassembler: Reassembler,
     pub(crate) multicast: Multicast,
     pub(crate) icmp_errors: RateLimiter,
+    /// What is added to the time that is told others, who need not know how long the host is up.
+    pub(crate) told_time: u32,
     identifications: Identifications,
     pub(crate) random: ChaCha20Rng,
     pub(crate) stats: Stats,
@@ -205,6 +207,7 @@ impl Ip {
             reassembler: Reassembler::new(config.reassembly),
             multicast: Multicast::new(config.multicast_limits(), random.next_u64()),
             icmp_errors: RateLimiter::new(config.icmp_errors_per_second, config.icmp_error_burst),
+            told_time: random.next_u32(),
             link,
             random,
             stats: Stats::default(),

@@ -40,6 +40,43 @@ impl Ip {
             self.count(Drop::NoPacket);
             return Err(SendError::NoBuffer);
         }
+        self.hand_on(now, route, protocol, packet)
+    }
+
+    /// Sends a packet's window as an ICMP message over IPv4, with these options in the header: a
+    /// multiple of 4 bytes. `false` if it is known that it will not arrive.
+    #[inline(never)]
+    pub(crate) fn send_icmp(
+        &mut self,
+        now: Instant,
+        route: &Route,
+        traffic_class: u8,
+        of_header: &[u8],
+        mut packet: Packet,
+    ) -> bool {
+        let options = SendOptions { traffic_class, ..SendOptions::default() };
+        let mut emitted = self.emit(route, ipv4::ICMP, &options, false, &mut packet);
+        if let (false, Ok(&header)) = (of_header.is_empty(), ipv4::Header::parse(packet.bytes())) {
+            packet.trim_front(ipv4::HEADER_LEN);
+            let (whole, all) = ((&header, of_header), (0, false));
+            let checksum = !self.link.checksums.fills_ipv4;
+            emitted = ipv4::Header::emit_fragment(&mut packet, whole, all, checksum);
+        }
+        if !emitted {
+            self.count(Drop::NoPacket);
+        }
+        emitted && self.hand_on(now, route, ipv4::ICMP, packet).is_ok()
+    }
+
+    /// Hands a datagram to the next hop, or lets it wait for that.
+    #[inline]
+    fn hand_on(
+        &mut self,
+        now: Instant,
+        route: &Route,
+        protocol: u8,
+        packet: Packet,
+    ) -> Result<(), SendError> {
         if let Some(mac) = self.group_mac(route.next_hop) {
             return self.transmit(packet, mac, route.mtu);
         }
@@ -160,14 +197,17 @@ impl Ip {
     fn send_fragments_v4(&mut self, datagram: &Packet, mac: Mac, mtu: u16) -> Option<()> {
         let header = ipv4::Header::parse(datagram.bytes()).ok()?;
         let (front, payload) = datagram.bytes().split_at_checked(header.header_len())?;
-        // Of options only the router alert is sent, which is in every fragment (RFC 2113 §2.1).
+        // Of options the router alert is in every fragment (RFC 2113 §2.1), and what an answer has
+        // from its request in the first: the first bit of each says so (RFC 791 §3.1).
         let options = front.get(ipv4::HEADER_LEN..)?;
+        let copied = options.first().is_some_and(|kind| kind & 0x80 != 0);
         let checksum = !self.link.checksums.fills_ipv4;
         let room = usize::from(mtu).checked_sub(front.len())?;
         let pieces = self.pieces(payload, room)?;
         for (offset, bytes, more) in pieces {
             let mut piece = self.link.pool.take()?;
             piece.append(bytes.len())?.copy_from_slice(bytes);
+            let options = if copied || offset == 0 { options } else { &[] };
             let (whole, part) = ((header, options), (offset, more));
             ipv4::Header::emit_fragment(&mut piece, whole, part, checksum).then_some(())?;
             self.link.send(piece, mac, ethernet::IPV4, &mut self.stats);

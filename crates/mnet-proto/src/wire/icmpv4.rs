@@ -25,6 +25,16 @@ pub const TIME_EXCEEDED: u8 = 11;
 /// Type of an error: a header is wrong at the offset in the first of the header's last four bytes.
 pub const PARAMETER_PROBLEM: u8 = 12;
 
+/// Type of a message that asks what time it is.
+pub const TIMESTAMP: u8 = 13;
+/// Type of an answer to [`TIMESTAMP`].
+pub const TIMESTAMP_REPLY: u8 = 14;
+/// Length in bytes of the times behind the header of either: when the request left, came, and was
+/// answered.
+pub const TIMES_LEN: usize = 12;
+/// What a time has that is not in milliseconds since midnight UT.
+pub const NO_STANDARD_TIME: u32 = 0x8000_0000;
+
 /// Code of [`DESTINATION_UNREACHABLE`]: no route leads to the network.
 pub const NETWORK_UNREACHABLE: u8 = 0;
 /// Code of [`DESTINATION_UNREACHABLE`]: nobody has the address.

@@ -6,17 +6,18 @@ use netdev::{Mac, Packet};
 use zerocopy::byteorder::big_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use self::options::ROUTER_ALERT;
+pub use self::options::{MAX_OPTIONS_LEN, Options, ROUTER_ALERT_LEN};
 use super::Checksum;
 
+mod options;
 #[cfg(test)]
 mod tests;
 
 /// Length in bytes of a header without options.
 pub const HEADER_LEN: usize = 20;
 /// Length in bytes of the longest header.
-pub const MAX_HEADER_LEN: usize = 60;
-/// Length in bytes of the option that asks routers to look inside (RFC 2113).
-pub const ROUTER_ALERT_LEN: usize = 4;
+pub const MAX_HEADER_LEN: usize = HEADER_LEN + MAX_OPTIONS_LEN;
 /// The smallest MTU that a link may have (RFC 791 §3.2).
 pub const MIN_MTU: u16 = 68;
 
@@ -30,16 +31,6 @@ pub const UDP: u8 = 17;
 const DONT_FRAGMENT: u16 = 0x4000;
 const MORE_FRAGMENTS: u16 = 0x2000;
 const FRAGMENT_OFFSET: u16 = 0x1fff;
-
-const END_OF_OPTIONS: u8 = 0;
-const NO_OPERATION: u8 = 1;
-const RECORD_ROUTE: u8 = 7;
-const TIMESTAMP: u8 = 68;
-const LOOSE_SOURCE_ROUTE: u8 = 131;
-const STRICT_SOURCE_ROUTE: u8 = 137;
-const ROUTER_ALERT_KIND: u8 = 148;
-/// The option that asks routers to look inside (RFC 2113), whole.
-const ROUTER_ALERT: [u8; ROUTER_ALERT_LEN] = [ROUTER_ALERT_KIND, 4, 0, 0];
 
 /// The header, without its options.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -277,91 +268,6 @@ pub fn pseudo_header(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, len:
         .add_bytes(&destination.octets())
         .add_u16(protocol.into())
         .add_u16(len)
-}
-
-/// Checks that the options of a datagram that was parsed end where the header does, and what is in
-/// those of RFC 791 and RFC 2113.
-///
-/// # Errors
-/// Where the first fault is, in bytes from the start of the header.
-pub fn check_options(datagram: &[u8], header_len: usize) -> Result<(), u8> {
-    let mut at = HEADER_LEN;
-    let header = datagram.get(..header_len).unwrap_or(datagram);
-    let (mut routes, mut records, mut times) = (0, 0, 0);
-    while let Some(&kind) = header.get(at) {
-        match kind {
-            END_OF_OPTIONS => break,
-            NO_OPERATION => at += 1,
-            _ => {
-                // The length counts type and length too.
-                let len = header.get(at + 1).map_or(0, |&len| usize::from(len));
-                let option = header.get(at..at + len).filter(|_| len >= 2).ok_or(at as u8)?;
-                // RFC 791 §3.1: each of these at most once.
-                match kind {
-                    LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE => routes += 1,
-                    RECORD_ROUTE => records += 1,
-                    TIMESTAMP => times += 1,
-                    _ => {}
-                }
-                if routes > 1 || records > 1 || times > 1 {
-                    return Err(at as u8);
-                }
-                if let Some(fault) = fault(kind, option) {
-                    return Err((at + fault) as u8);
-                }
-                at += len;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Where in an option something is wrong, if it is one that is known.
-fn fault(kind: u8, option: &[u8]) -> Option<usize> {
-    let (shortest, entry) = match kind {
-        LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE | RECORD_ROUTE => (3, 4),
-        TIMESTAMP => (4, 4),
-        ROUTER_ALERT_KIND => return (option.len() < ROUTER_ALERT_LEN).then_some(1),
-        _ => return None,
-    };
-    if option.len() < shortest {
-        return Some(1);
-    }
-    // It counts from 1, and points behind what is before the entries.
-    let pointer = option.get(2).map_or(0, |&pointer| usize::from(pointer));
-    let flags = option.get(3).copied().unwrap_or_default();
-    let with_address = kind == TIMESTAMP && matches!(flags & 0x0f, 1 | 3);
-    let entry = if with_address { 8 } else { entry };
-    let full = pointer > option.len();
-    // RFC 791 §3.1: some room, but not enough, is an error, and so is an overflow count that
-    // overflows.
-    let narrow = !full && pointer + entry > option.len() + 1;
-    let routed = matches!(kind, LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE);
-    if pointer <= shortest || narrow && !routed {
-        return Some(2);
-    }
-    (kind == TIMESTAMP && full && flags & 0x0f != 3 && flags >> 4 == 15).then_some(3)
-}
-
-/// Whether the header of a datagram that was parsed says which way it goes (RFC 791 §3.1): a host
-/// that is no router passes none on, and answers along none (RFC 1122 §3.2.1.8, §3.3.5).
-#[must_use]
-pub fn has_source_route(datagram: &[u8], header_len: usize) -> bool {
-    let mut options = datagram.get(HEADER_LEN..header_len).unwrap_or_default();
-    while let [kind, ref rest @ ..] = *options {
-        match kind {
-            END_OF_OPTIONS => break,
-            NO_OPERATION => options = rest,
-            LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE => return true,
-            _ => {
-                // The length counts type and length too.
-                let len = rest.first().map_or(0, |len| usize::from(*len));
-                let Some(behind) = options.get(len.max(2)..) else { break };
-                options = behind;
-            }
-        }
-    }
-    false
 }
 
 /// The Ethernet address of a group (RFC 1112 §6.4).

@@ -58,12 +58,79 @@ fn an_echo_request_to_many_is_not_answered() {
 #[test]
 fn what_asks_for_nothing_that_is_done_here_is_passed_over() {
     let mut scene = Card::default().host(|_| ());
-    // Source quench (RFC 6633), timestamp, information and mask requests, and what nobody knows.
-    for kind in [0, 4, 9, 10, 13, 15, 17, 255] {
+    // Source quench (RFC 6633), information and mask requests (RFC 6918), and what nobody knows.
+    for kind in [0, 4, 9, 10, 14, 15, 17, 255] {
         scene.receive(&Frame::new(1, &message(kind, 0, &[0; 28])).bytes());
     }
     assert!(scene.sent().is_empty());
     assert_eq!(scene.dropped(), [(Drop::IcmpUnhandled, 8)]);
+}
+
+#[test]
+fn whoever_asks_for_the_time_is_told_it_as_it_is_here() {
+    let mut scene = Card::default().host(|_| ());
+    let ask = [&[0x12, 0x34, 0, 9, 1, 2, 3, 4][..], &[0xee; 8]].concat();
+    let frame = Frame { tos: 0xb9, ..Frame::new(1, &message(13, 0, &ask)) };
+    scene.receive(&frame.bytes());
+    let sent = scene.sent_v4();
+    let (kind, code, rest, times) = sent[0].icmp();
+    assert_eq!((kind, code, rest, &times[..4]), (14, 0, [0x12, 0x34, 0, 9], &[1, 2, 3, 4][..]));
+    // When it came, and when it was answered.
+    let told = |times: &[u8]| u32::from_be_bytes(times[4..8].try_into().unwrap());
+    assert_eq!(times[4..8], times[8..]);
+    // In milliseconds, since nobody knows when: the first bit says so (RFC 792).
+    let first = told(times);
+    assert!(first >> 31 == 1 && first & 0x7fff_ffff != 1_020_000, "{first:x}");
+    assert_eq!((sent[0].source(), sent[0].header.dscp.value()), (HOST, 0b10_1110));
+    // What is behind is no part of it, and without all three there is nothing to tell.
+    let long = [&ask[..], &[7; 5]].concat();
+    scene.now += Duration::from_millis(1_500);
+    scene.receive(&Frame::new(1, &message(13, 0, &long)).bytes());
+    let sent = scene.sent_v4();
+    let (.., times) = sent[0].icmp();
+    assert_eq!((times.len(), told(times)), (12, (first + 1_500) | (1 << 31)));
+    scene.receive(&Frame::new(1, &message(13, 0, &ask[..15])).bytes());
+    assert_eq!(scene.dropped(), [(Drop::IcmpMalformed, 1)]);
+    for destination in ["255.255.255.255", "10.0.0.255", "224.0.0.1"] {
+        let destination = destination.parse().unwrap();
+        scene.receive(&Frame { to: Mac::BROADCAST, destination, ..frame.clone() }.bytes());
+    }
+    assert!(scene.sent().is_empty());
+}
+
+#[test]
+fn an_echo_has_the_routes_and_times_that_its_request_recorded_and_the_hosts() {
+    let mut scene = Card::default().host(|_| ());
+    let ping = Frame::new(1, &message(8, 0, &[&[1, 2, 3, 4][..], &pattern(2_000)].concat()));
+    let routes = [&[7, 15, 8, 10, 0, 0, 9][..], &[0; 9]].concat();
+    let recorded = [&[7, 15, 16, 10, 0, 0, 9][..], &HOST.octets(), &HOST.octets(), &[0]].concat();
+    // Whole, and in pieces: of an answer in pieces only the first has them (RFC 791 §3.1).
+    let short = Frame { payload: message(8, 0, &[1, 2, 3, 4]), ..ping.clone() };
+    scene.receive(&Frame { options: routes.clone(), ..short.clone() }.bytes());
+    let sent = scene.sent_v4();
+    assert_eq!(sent[0].icmp(), (0, 0, [1, 2, 3, 4], &[][..]));
+    assert_eq!((sent[0].source(), sent[0].destination()), (HOST, PEER));
+    assert_eq!(sent[0].header.options.as_slice(), recorded);
+    for mut piece in ping.pieces(1_000) {
+        piece.options = if piece.offset == 0 { routes.clone() } else { vec![] };
+        scene.receive(&piece.bytes());
+    }
+    let sent = scene.sent_v4();
+    let options: Vec<_> = sent.iter().map(|piece| piece.header.options.as_slice()).collect();
+    assert_eq!(options, [&recorded[..], &[]]);
+    let (reply, lengths) = whole(&sent);
+    assert!(lengths.iter().all(|&length| length <= 1_500));
+    assert_eq!(reply.icmp().3, pattern(2_000));
+
+    let times = vec![68, 12, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    scene.receive(&Frame { options: times, ..short.clone() }.bytes());
+    let sent = scene.sent_v4();
+    let (front, recorded) = sent[0].header.options.as_slice().split_at(4);
+    assert_eq!((front, &recorded[..4]), (&[68, 12, 13, 0][..], &recorded[4..]));
+    assert!(recorded[0] >> 7 == 1, "in no time that others know");
+    // Others ask nothing of who answers.
+    scene.receive(&Frame { options: vec![0x94, 4, 0, 0], ..short }.bytes());
+    assert!(scene.sent_v4()[0].header.options.is_empty());
 }
 
 #[test]

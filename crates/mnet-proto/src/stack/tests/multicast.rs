@@ -193,12 +193,15 @@ fn queries_from_afar_and_malformed_ones_are_ignored() {
     let short = Frame { payload: good.payload[..7].to_vec(), ..good.clone() };
     let odd = Frame { payload: message(0x11, 10, &[0; 5]), ..good.clone() };
     let far = Frame { ttl: 63, ..query(3, Ipv4Addr::UNSPECIFIED, HOST) };
+    // Other options keep no router from passing it on.
+    let passed_on = Frame { options: vec![1; 4], ttl: 1, ..far.clone() };
     let elsewhere = query(3, Ipv4Addr::UNSPECIFIED, GROUP);
     for (frame, reason) in [
         (corrupt, Drop::MulticastMalformed),
         (short, Drop::MulticastMalformed),
         (odd, Drop::MulticastMalformed),
         (far, Drop::MulticastMalformed),
+        (passed_on, Drop::MulticastMalformed),
         (elsewhere, Drop::MulticastMalformed),
     ] {
         let before = scene.stack.stats().dropped[reason];
