@@ -139,10 +139,13 @@ impl Group {
         }
     }
 
-    /// Takes note that another member of the group has reported to older routers: one is enough.
+    /// Takes note that another member of the group has reported to older routers: one is enough, if
+    /// this host was about to (RFC 2236 §6, RFC 2710 §5).
     pub(super) fn heard_report(&mut self) {
-        self.last_reporter = false;
-        self.forget();
+        if self.timer().is_some() {
+            self.last_reporter = false;
+            self.forget();
+        }
     }
 
     /// Drops all that is planned.

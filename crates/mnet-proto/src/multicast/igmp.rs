@@ -56,7 +56,8 @@ impl Multicast {
                 Ok(())
             }
             Message::ReportV1(group) | Message::ReportV2(group) => {
-                if destination != group {
+                // RFC 3376 §4.2.14: whichever of the host's groups it is sent to.
+                if !destination.is_multicast() {
                     return Err(Ignored::Destination);
                 }
                 self.heard_report(now, group.into());

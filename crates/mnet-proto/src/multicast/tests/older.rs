@@ -96,6 +96,14 @@ fn another_members_report_does_for_ours_and_then_it_is_theirs_to_leave() {
 }
 
 #[test]
+fn another_members_report_after_ours_leaves_it_to_us_too_to_leave() {
+    let mut scene = version_2();
+    scene.igmp(REPORT_V2, 0, OURS);
+    scene.leave(1, ip(GROUP));
+    assert_eq!(scene.said(), [leave()]);
+}
+
+#[test]
 fn another_members_report_does_not_for_version_3() {
     let mut scene = Scene::joined(ip(GROUP), Filter::ANY);
     scene.query(Some(ip(GROUP)), &[], 10);
@@ -107,12 +115,24 @@ fn another_members_report_does_not_for_version_3() {
 }
 
 #[test]
-fn a_report_that_is_not_sent_to_its_group_is_ignored() {
+fn a_report_that_is_sent_to_another_group_counts_and_one_to_the_host_alone_does_not() {
+    for (destination, counts) in
+        [(OURS, true), (igmp::ALL_SYSTEMS, true), (Ipv4Addr::new(10, 0, 0, 2), false)]
+    {
+        let mut scene = version_2();
+        scene.igmp(QUERY, 100, ANY);
+        let report = igmp::emit(REPORT_V2, 0, OURS);
+        let result = scene.multicast.handle_igmp(scene.now, ROUTER, destination, &report);
+        assert_eq!(result, if counts { Ok(()) } else { Err(Ignored::Destination) });
+        scene.pass(20);
+        assert_eq!(scene.said().is_empty(), counts, "{destination}");
+    }
+}
+
+#[test]
+fn a_report_of_listeners_that_is_not_sent_to_its_group_is_ignored() {
     let mut scene = version_2();
     scene.mld(mld::QUERY, 10_000, ANY_V6);
-    let report = igmp::emit(REPORT_V2, 0, OURS);
-    let result = scene.multicast.handle_igmp(scene.now, ROUTER, igmp::ALL_SYSTEMS, &report);
-    assert_eq!(result, Err(Ignored::Destination));
     let report = mld::emit(mld::REPORT_V1, 0, OURS_V6);
     let result = scene.multicast.handle_mld(scene.now, ROUTER_V6, mld::ALL_NODES, &report);
     assert_eq!(result, Err(Ignored::Destination));
