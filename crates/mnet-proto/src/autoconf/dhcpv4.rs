@@ -185,7 +185,7 @@ impl Client {
         matches!(self.state, State::Selecting { sent: DISCOVERS, .. })
     }
 
-    /// Takes the payload of a datagram from port 67 to port 68.
+    /// Takes the payload of a datagram to port 68.
     pub(crate) fn handle_message(&mut self, now: Instant, payload: &[u8]) -> Result<(), Ignored> {
         let message = Message::parse(payload).map_err(|_| Ignored::Malformed)?;
         // RFC 6842: servers repeat the identifier; older ones leave it out.

@@ -16,13 +16,14 @@ impl Stack {
         self.drive_dhcp(now);
     }
 
-    /// Whether a UDP datagram is one for the client.
+    /// Whether a UDP datagram is one for the client. From which port servers send is theirs to say
+    /// (RFC 2131 §4.1).
     #[inline]
     pub(super) fn is_for_dhcp(&self, metadata: &Metadata, packet: &Packet) -> bool {
         self.dhcp.is_some()
             && metadata.source.is_ipv4()
             && metadata.cast != Cast::Multicast
-            && udp::ports(packet.bytes()) == Some((dhcpv4::SERVER_PORT, dhcpv4::CLIENT_PORT))
+            && udp::ports(packet.bytes()).is_some_and(|(_, to)| to == dhcpv4::CLIENT_PORT)
     }
 
     /// Takes a datagram for the client: the packet's window is what IP carried.

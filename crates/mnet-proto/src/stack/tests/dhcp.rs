@@ -143,15 +143,25 @@ fn answers_may_come_to_everybody_or_to_the_address_to_be() {
 }
 
 #[test]
+fn servers_may_send_from_any_port() {
+    let mut scene = fresh();
+    let discover = scene.says(Kind::Discover).message;
+    let offer = server(Kind::Offer, &discover, |_| ()).emit();
+    let payload = udp_bytes((SERVER, 5_000), (LEASED, 68), &offer);
+    scene.receive(
+        &Frame { source: SERVER, destination: LEASED, ..Frame::new(17, &payload) }.bytes(),
+    );
+    scene.says(Kind::Request);
+}
+
+#[test]
 fn before_there_is_an_address_nothing_else_is_heard() {
     let mut scene = fresh();
     scene.stack.udp_bind(7).unwrap();
     let discover = scene.says(Kind::Discover).message;
     let offer = server(Kind::Offer, &discover, |_| ()).emit();
-    for (from, to) in [((SERVER, 67), (LEASED, 7)), ((SERVER, 5_000), (LEASED, 68))] {
-        let payload = udp_bytes(from, to, &offer);
-        scene.receive(&Frame { destination: LEASED, ..Frame::new(17, &payload) }.bytes());
-    }
+    let payload = udp_bytes((SERVER, 67), (LEASED, 7), &offer);
+    scene.receive(&Frame { destination: LEASED, ..Frame::new(17, &payload) }.bytes());
     let ping = message(8, 0, &[0; 8]);
     scene.receive(&Frame { destination: LEASED, ..Frame::new(1, &ping) }.bytes());
     for nowhere in ["127.0.0.1", "0.0.0.0", "224.0.0.9"] {
@@ -160,7 +170,7 @@ fn before_there_is_an_address_nothing_else_is_heard() {
     }
     scene.receive(&arp(REQUEST, (PEER_MAC, PEER), LEASED));
     assert!(scene.sent().is_empty());
-    assert_eq!(scene.dropped(), [(Drop::Ipv4Destination, 6)]);
+    assert_eq!(scene.dropped(), [(Drop::Ipv4Destination, 5)]);
     let sent = scene.send_v4(7, (PEER, 9), b"x", &Options::default());
     assert_eq!(sent, Err(SendError::RouteNotFound));
 }
