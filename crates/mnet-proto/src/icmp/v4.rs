@@ -13,6 +13,8 @@ use crate::wire::ipv4;
 
 /// Longest ICMP error in bytes, IP header included (RFC 1812 §4.3.2.3).
 const LONGEST_ERROR: usize = 576;
+/// Bytes that an error quotes at least of what a datagram carries (RFC 792).
+const LEAST_QUOTED: usize = 8;
 
 /// The MTUs that links have, for routers that do not say theirs (RFC 1191 §7.1).
 const PLATEAUS: [u16; 10] = [32_000, 17_914, 8_166, 4_352, 2_002, 1_492, 1_006, 508, 296, 68];
@@ -97,7 +99,7 @@ fn failed(
     header: Header,
     message: &[u8],
 ) -> Option<Report> {
-    let Some((datagram, protocol, payload)) = quoted(message) else {
+    let Some((datagram, protocol, payload)) = subject(message) else {
         ip.count(Drop::IcmpUnexpected);
         return None;
     };
@@ -131,6 +133,12 @@ fn failed(
     Some(Report { reporter: metadata.source, error, ..report })
 }
 
+/// The datagram that a message is about, with as much of what it carries as has to be there (RFC 1122
+/// §3.2.2).
+fn subject(message: &[u8]) -> Option<(&ipv4::Header, u8, &[u8])> {
+    quoted(message).filter(|(_, _, payload)| payload.len() >= LEAST_QUOTED)
+}
+
 /// What passes, going by what a router says, and by the length of what did not pass: never less than
 /// what every link takes (RFC 1191 §3, §7).
 fn path_mtu(said: u16, length: u16) -> u16 {
@@ -143,7 +151,7 @@ fn path_mtu(said: u16, length: u16) -> u16 {
 
 /// Takes another first hop from the router by which a datagram went (RFC 1122 §3.2.2.2).
 fn redirect(ip: &mut Ip, now: Instant, metadata: &Metadata, header: Header, message: &[u8]) {
-    let Some((datagram, protocol, payload)) = quoted(message) else {
+    let Some((datagram, protocol, payload)) = subject(message) else {
         return ip.count(Drop::IcmpUnexpected);
     };
     let (source, destination) = (datagram.source().into(), datagram.destination().into());
