@@ -109,18 +109,20 @@ pub(crate) fn start(ip: &mut Ip, config: &Config, now: Instant) {
 }
 
 /// Gives the host an address; `false` if it has it already, or has too many. The address is used at
-/// once, while others are asked if they have it.
+/// once, while others are asked if they have it: of one that is leased before anything leaves from it
+/// (RFC 2131 §4.4.1), as hosts that start together do not get theirs at the same time.
 pub(crate) fn add_address(ip: &mut Ip, now: Instant, cidr: Ipv4Cidr, origin: Origin) -> bool {
     let known = ip.v4.addresses.iter().any(|own| own.cidr.address() == cidr.address());
     if !ip.v4.enabled || known || ip.v4.addresses.len() >= ip.v4.max_addresses {
         return false;
     }
-    let delay = Duration::from_millis((ip.random.next_u32() % PROBE_WAIT).into());
+    let leased = origin == Origin::Dhcp;
+    let delay = if leased { 0 } else { ip.random.next_u32() % PROBE_WAIT };
+    let delay = Duration::from_millis(delay.into());
     let own = Own::new(cidr, origin, Claim::new(now, delay));
     ip.v4.addresses.push(own);
     if cidr.prefix_len() < 32 {
-        let source =
-            if origin == Origin::Dhcp { routes::Source::Dhcp } else { routes::Source::Static };
+        let source = if leased { routes::Source::Dhcp } else { routes::Source::Static };
         add_route(ip, cidr, None, source);
     }
     ip.changed(AddressEvent::Added(own.describe()));

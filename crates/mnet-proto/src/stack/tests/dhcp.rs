@@ -143,6 +143,19 @@ fn answers_may_come_to_everybody_or_to_the_address_to_be() {
 }
 
 #[test]
+fn whether_others_have_a_leased_address_is_asked_before_anything_leaves_from_it() {
+    let mut scene = fresh();
+    let (now, socket) = (scene.now, scene.stack.udp_bind(7).unwrap());
+    let group = [239, 1, 2, 3].into();
+    scene.stack.udp_join(now, socket, group, Filter::ANY).unwrap();
+    scene.lease(|_| ());
+    let sent = scene.sent();
+    let probe = arp(REQUEST, (HOST_MAC, Ipv4Addr::UNSPECIFIED), LEASED);
+    assert_eq!(sent[0], probe);
+    assert_eq!(Seen::read(&sent[1]).unwrap().source(), LEASED);
+}
+
+#[test]
 fn servers_may_send_from_any_port() {
     let mut scene = fresh();
     let discover = scene.says(Kind::Discover).message;
