@@ -43,6 +43,27 @@ fn linux_pings_it_with_every_size() {
 
 #[test]
 #[ignore = "needs root: makes a TAP in a network namespace"]
+fn linux_sees_the_way_of_a_ping_and_when_it_was_where() {
+    let namespace = Namespace::new();
+    let (running, _) = image(&namespace);
+    let lines = |said: &str, heading: &str| {
+        let told = said.split_once(heading).unwrap().1;
+        told.lines().take(4).map(|line| line.trim().to_owned()).collect::<Vec<_>>()
+    };
+    for size in [56, 3_000] {
+        let said = namespace.run("ping", &format!("-R -c1 -s {size} 10.0.0.2"));
+        let there_and_back = ["10.0.0.1", "10.0.0.2", "10.0.0.2", "10.0.0.1"];
+        assert_eq!(lines(&said, "RR:"), there_and_back, "{said}");
+        let said = namespace.run("ping", &format!("-T tsandaddr -c1 -s {size} 10.0.0.2"));
+        let (lines, own) = (lines(&said, "TS:"), |line: &String| line.starts_with("10.0.0.2\t"));
+        assert!(lines.iter().map(own).eq([false, true, true, false]), "{said}");
+        assert!(lines[1].ends_with("absolute not-standard"), "{said}");
+    }
+    drop(running);
+}
+
+#[test]
+#[ignore = "needs root: makes a TAP in a network namespace"]
 fn datagrams_of_every_size_come_back_over_both_families() {
     let namespace = Namespace::new();
     let (running, addresses) = image(&namespace);
