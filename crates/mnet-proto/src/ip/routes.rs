@@ -115,6 +115,8 @@ impl Routes {
     /// The best route to `destination`: of the longest prefix, then one that was configured, then
     /// one whose router may be reached, and of those one that is preferred; of the others one whose
     /// router has failed least often, so that all get their turn (RFC 4861 §6.3.6, RFC 4191 §3.2).
+    /// IPv4 routers are in order, and each may be reached until it has failed (RFC 1122 §3.3.1.6,
+    /// RFC 2132 §3.5).
     pub(crate) fn lookup(
         &self,
         destination: IpAddr,
@@ -123,7 +125,9 @@ impl Routes {
         let ways = || self.entries.iter().filter(|entry| entry.prefix.contains(destination));
         let longest = ways().map(|entry| entry.prefix.prefix_len()).max()?;
         let rank = |entry: &&Entry| {
-            let reachable = entry.gateway.is_none_or(&is_reachable);
+            let untried = |gateway: IpAddr| gateway.is_ipv4() && entry.failures == 0;
+            let reachable =
+                entry.gateway.is_none_or(|gateway| untried(gateway) || is_reachable(gateway));
             let failures = if reachable { 0 } else { entry.failures };
             (entry.source, reachable, Reverse(failures), entry.preference)
         };
@@ -230,6 +234,21 @@ mod tests {
         assert_eq!(way(&routes, "2001:db8::1", &[]).as_deref(), Some("fe80::2"));
         let both = ["fe80::1", "fe80::2"];
         assert_eq!(way(&routes, "2001:db8::1", &both).as_deref(), Some("fe80::1"));
+    }
+
+    #[test]
+    fn ipv4_routers_are_used_in_order_until_one_fails() {
+        let mut routes = routes(&[
+            ("0.0.0.0/0", "10.0.0.1", Source::Dhcp),
+            ("0.0.0.0/0", "10.0.0.2", Source::Dhcp),
+        ]);
+        let to = "192.0.2.1";
+        assert_eq!(way(&routes, to, &["10.0.0.2"]).as_deref(), Some("10.0.0.1"));
+        assert!(routes.failed("10.0.0.1".parse().unwrap()));
+        assert_eq!(way(&routes, to, &[]).as_deref(), Some("10.0.0.2"));
+        assert_eq!(way(&routes, to, &["10.0.0.1"]).as_deref(), Some("10.0.0.1"));
+        assert!(routes.failed("10.0.0.2".parse().unwrap()));
+        assert_eq!(way(&routes, to, &["10.0.0.2"]).as_deref(), Some("10.0.0.2"));
     }
 
     #[test]
