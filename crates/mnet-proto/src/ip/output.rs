@@ -283,8 +283,10 @@ impl Ip {
         else {
             return;
         };
-        // Nobody from afar asks for groups.
-        if !source.is_unspecified() && !self.is_on_link(source.into()) {
+        // Nobody from afar asks for groups. What is sent to all systems comes from the link, if from
+        // another subnet on it.
+        let from_link = to == igmp::ALL_SYSTEMS || self.is_on_link(source.into());
+        if !source.is_unspecified() && !from_link {
             return self.count(Drop::MulticastMalformed);
         }
         // RFC 3376 §4.1.12 lets a query come to any of the host's addresses.

@@ -212,6 +212,20 @@ fn queries_from_afar_and_malformed_ones_are_ignored() {
 }
 
 #[test]
+fn a_querier_of_another_subnet_on_the_link_is_answered_and_none_from_beyond() {
+    for (group, destination, answers) in
+        [(Ipv4Addr::UNSPECIFIED, ALL_SYSTEMS, 1), (GROUP, ALL_SYSTEMS, 1), (GROUP, GROUP, 0)]
+    {
+        let (mut scene, socket) = host();
+        scene.join(socket, Filter::ANY);
+        scene.reports(Duration::from_secs(5));
+        let source = Ipv4Addr::new(172, 16, 0, 1);
+        scene.receive(&Frame { source, ..query(3, group, destination) }.bytes());
+        assert_eq!(scene.reports(Duration::from_secs(5)).len(), answers);
+    }
+}
+
+#[test]
 fn nobody_is_told_of_the_group_of_all_systems() {
     let (mut scene, socket) = host();
     let now = scene.now;
