@@ -3,10 +3,11 @@
 use std::net::UdpSocket;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use mnet_tests::{Namespace, PATIENCE, Running, TAP, build, client};
+use mnet_tests::{Namespace, PATIENCE, Running, TAP, build, built, client};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, read, write};
 
@@ -101,7 +102,12 @@ impl Server {
 /// How long after its start an image answers first, and how many KiB it has in memory then, with the
 /// tender.
 pub(crate) fn start(namespace: &Namespace) -> (Duration, u64) {
-    let running = Server::start_in(namespace, Kind::Spt);
+    // From within the namespace, lest the start of `ip netns exec` be measured too.
+    let running = namespace.inside(|| {
+        let mut tender = Command::new(&built().tender);
+        let network = format!("--net:service={TAP}");
+        Running::start(tender.arg(network).arg(&built().echo).arg(ADDRESS))
+    });
     let replied = namespace.inside(first_reply);
     let resident = |process: String| {
         let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
