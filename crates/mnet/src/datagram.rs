@@ -64,6 +64,13 @@ impl Datagram {
         self.inner.traffic_class & 0b11
     }
 
+    /// Whether nobody on its way might fragment it: over IPv4 its sender has asked for that
+    /// (RFC 791), over IPv6 it is always so (RFC 8200 §5).
+    #[must_use]
+    pub fn dont_fragment(&self) -> bool {
+        self.inner.dont_fragment
+    }
+
     /// When it came, on the monotonic clock.
     #[must_use]
     pub fn arrived(&self) -> Instant {

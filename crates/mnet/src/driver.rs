@@ -8,7 +8,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 
 use mkernel::{Sleep, now_coarse, sleep_until};
-use mnet_proto::{AddressEvent, Event};
+use mnet_proto::{AddressEvent, Event, Stack};
 use netdev::{Device, Gone, Instant, Packet};
 
 use crate::shared::{Shared, State};
@@ -17,7 +17,7 @@ use crate::shared::{Shared, State};
 const BATCH: usize = 64;
 
 /// Drives a stack until its last handle is dropped, or its device is gone.
-pub(crate) async fn drive(shared: Weak<Shared>, device: impl Device, name: String) {
+pub(crate) async fn drive(shared: Weak<Shared<Stack>>, device: impl Device, name: String) {
     let mut driver = Driver {
         device,
         name,
@@ -54,13 +54,13 @@ impl<D: Device> Driver<D> {
     fn turn(
         &mut self,
         cx: &mut Context<'_>,
-        shared: &Shared,
-        state: &mut State,
+        shared: &Shared<Stack>,
+        state: &mut State<Stack>,
     ) -> Result<(), Gone> {
         let now = now_coarse();
         self.receive(cx, now, shared, state)?;
-        state.stack.handle_timeout(now);
-        while let Some(event) = state.stack.poll_event() {
+        state.host.handle_timeout(now);
+        while let Some(event) = state.host.poll_event() {
             match event {
                 Event::Readable(socket) => state.readers(socket).wake_all(),
                 Event::Address(event) => {
@@ -71,7 +71,7 @@ impl<D: Device> Driver<D> {
             }
         }
         let may_send = self.send(cx, state)?;
-        if !state.stack.is_congested() {
+        if !state.host.is_congested() {
             state.senders.wake_all();
         }
         // Whoever has frames to send wakes the driver by this.
@@ -80,7 +80,7 @@ impl<D: Device> Driver<D> {
             driver => *driver = Some(cx.waker().clone()),
         }
         self.drained = self.drained && self.device.poll_receive(cx).is_pending();
-        if !self.drained || may_send || self.is_time(cx, state.stack.poll_timeout()) {
+        if !self.drained || may_send || self.is_time(cx, state.host.poll_timeout()) {
             cx.waker().wake_by_ref();
         }
         Ok(())
@@ -91,25 +91,25 @@ impl<D: Device> Driver<D> {
         &mut self,
         cx: &mut Context<'_>,
         now: Instant,
-        shared: &Shared,
-        state: &mut State,
+        shared: &Shared<Stack>,
+        state: &mut State<Stack>,
     ) -> Result<(), Gone> {
         if self.drained && self.device.poll_receive(cx).is_pending() {
             return Ok(());
         }
         let received = self.device.receive(&shared.pool, &mut self.frames, BATCH)?;
         while let Some(frame) = self.frames.pop_front() {
-            state.stack.handle_frame(now, frame);
+            state.host.handle_frame(now, frame);
         }
-        state.stack.count_missed(received.dropped);
+        state.host.count_missed(received.dropped);
         self.drained = received.drained;
         Ok(())
     }
 
     /// Sends what the device takes. Says whether frames are left and it may take more by now; if
     /// not, the task is woken when it may.
-    fn send(&mut self, cx: &mut Context<'_>, state: &mut State) -> Result<bool, Gone> {
-        let outgoing = state.stack.outgoing();
+    fn send(&mut self, cx: &mut Context<'_>, state: &mut State<Stack>) -> Result<bool, Gone> {
+        let outgoing = state.host.outgoing();
         if outgoing.is_empty() || self.device.poll_transmit(cx).is_pending() {
             return Ok(false);
         }
@@ -129,9 +129,9 @@ impl<D: Device> Driver<D> {
     /// Tells everybody that the device is gone.
     #[cold]
     #[inline(never)]
-    fn give_up(&self, state: &mut State) {
+    fn give_up(&self, state: &mut State<Stack>) {
         log::error!("{}: {Gone}", self.name);
-        state.stack.handle_gone();
+        state.host.handle_gone();
         state.wake_all();
     }
 

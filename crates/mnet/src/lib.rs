@@ -8,6 +8,9 @@ mod arguments;
 mod datagram;
 mod driver;
 mod error;
+mod host;
+#[cfg(feature = "layers")]
+mod layers;
 mod options;
 mod shared;
 mod socket;
@@ -17,6 +20,8 @@ mod udp;
 pub use arguments::{ArgumentError, config_from_args, is_argument};
 pub use datagram::Datagram;
 pub use error::{Error, RecvError, StackError};
+#[cfg(feature = "layers")]
+pub use layers::UdpInput;
 pub use mnet_proto::{
     Address, BindError, Config, ConfigError, Destination, Drop, Filter, Holder, IcmpError,
     InterfaceId, IpCidr, Ipv4Cidr, Ipv4Config, Ipv6Cidr, Ipv6Config, JoinError, Lease, Local,

@@ -10,18 +10,19 @@ use core::task::{Context, Poll, Waker};
 
 use mkernel::{WaitKey, WaitList, now_coarse};
 use mnet_proto::udp::MAX_PAYLOAD_V6;
-use mnet_proto::{BindError, Datagram, Destination, Local, Report, SendError, SocketId, Stack};
+use mnet_proto::{BindError, Datagram, Destination, Local, Report, SendError, SocketId};
 use netdev::{Packet, Pool};
 
 use crate::error::RecvError;
+use crate::host::Host;
 
-pub(crate) struct Shared {
+/// `H` is a stack, or whatever else the API stands on.
+pub(crate) struct Shared<H: ?Sized = Host> {
     pub(crate) pool: Pool,
-    pub(crate) state: RefCell<State>,
+    pub(crate) state: RefCell<State<H>>,
 }
 
-pub(crate) struct State {
-    pub(crate) stack: Stack,
+pub(crate) struct State<H: ?Sized = Host> {
     /// The task that moves frames.
     pub(crate) driver: Option<Waker>,
     /// Who waits for the device to take frames.
@@ -30,6 +31,7 @@ pub(crate) struct State {
     pub(crate) ready: WaitList,
     /// By the sockets' numbers.
     sockets: Vec<Socket>,
+    pub(crate) host: H,
 }
 
 /// Who waits for what of a socket.
@@ -43,19 +45,20 @@ struct Socket {
     sender: WaitKey,
 }
 
-impl Shared {
-    pub(crate) fn new(stack: Stack) -> Rc<Self> {
-        let pool = stack.pool().clone();
+impl<H> Shared<H> {
+    pub(crate) fn new(pool: Pool, host: H) -> Rc<Self> {
         let state = State {
-            stack,
             driver: None,
             senders: WaitList::new(),
             ready: WaitList::new(),
             sockets: Vec::new(),
+            host,
         };
         Rc::new(Self { pool, state: RefCell::new(state) })
     }
+}
 
+impl Shared {
     /// Takes a packet with `length` bytes of payload in it, once the device has room.
     pub(crate) async fn packet(&self, length: usize) -> Result<Packet, SendError> {
         self.uncongested().await;
@@ -74,23 +77,23 @@ impl Shared {
 
     /// Waits until few enough frames wait for the device.
     pub(crate) fn uncongested(&self) -> Until<'_> {
-        self.until(|stack| !stack.is_congested(), |state| &mut state.senders)
+        self.until(|host| !host.is_congested(), |state| &mut state.senders)
     }
 
     /// Waits until nothing waits, for the device or for a neighbour.
     pub(crate) fn flushed(&self) -> Until<'_> {
-        self.until(Stack::is_flushed, |state| &mut state.senders)
+        self.until(|host| host.is_flushed(), |state| &mut state.senders)
     }
 
     /// Waits until the host has an address to use, or never will.
     pub(crate) fn ready(&self) -> Until<'_> {
-        let ready = |stack: &Stack| stack.is_gone() || stack.has_address();
+        let ready = |host: &Host| host.is_gone() || host.has_address();
         self.until(ready, |state| &mut state.ready)
     }
 
     fn until(
         &self,
-        enough: fn(&Stack) -> bool,
+        enough: fn(&Host) -> bool,
         waiting: fn(&mut State) -> &mut WaitList,
     ) -> Until<'_> {
         Until { shared: self, enough, waiting, key: WaitKey::default() }
@@ -104,7 +107,7 @@ impl Shared {
         packet: Packet,
     ) -> Result<(), SendError> {
         let mut state = self.state.borrow_mut();
-        state.stack.udp_send(now_coarse(), local, to, packet)?;
+        state.host.udp_send(now_coarse(), local, to, packet)?;
         state.wake_driver();
         Ok(())
     }
@@ -114,13 +117,14 @@ impl Shared {
         &self,
         local: Local,
         to: Destination,
-        payload: &[u8],
+        length: usize,
+        fill: impl FnOnce(&mut [u8]),
     ) -> Result<(), SendError> {
-        if self.state.borrow().stack.is_congested() {
+        if self.state.borrow().host.is_congested() {
             return Err(SendError::WouldBlock);
         }
-        let mut packet = self.packet_now(payload.len())?;
-        packet.bytes_mut().copy_from_slice(payload);
+        let mut packet = self.packet_now(length)?;
+        fill(packet.bytes_mut());
         self.send(local, to, packet)
     }
 
@@ -138,7 +142,7 @@ impl Shared {
         cx: &mut Context<'_>,
     ) -> Poll<T::Output> {
         let mut state = self.state.borrow_mut();
-        let taken = take.take(&mut state.stack, id);
+        let taken = take.take(&mut state.host, id);
         let Socket { readers, receiver, .. } = state.socket(id);
         match taken {
             Some(taken) => {
@@ -156,9 +160,9 @@ impl Shared {
     /// ask so for a socket, the last is woken.
     pub(crate) fn poll_uncongested(&self, id: SocketId, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state.borrow_mut();
-        let State { stack, senders, sockets, .. } = &mut *state;
+        let State { host, senders, sockets, .. } = &mut *state;
         let Socket { sender, .. } = &mut sockets[usize::from(id.number())];
-        if stack.is_congested() {
+        if host.is_congested() {
             senders.register(sender, cx.waker());
             return Poll::Pending;
         }
@@ -167,48 +171,18 @@ impl Shared {
     }
 }
 
-impl Drop for Shared {
+impl<H: ?Sized> Drop for Shared<H> {
     /// Lets the driver see that there is nobody left.
     fn drop(&mut self) {
         self.state.get_mut().wake_driver();
     }
 }
 
-impl State {
+impl<H: ?Sized> State<H> {
     pub(crate) fn wake_driver(&self) {
         if let Some(driver) = &self.driver {
             driver.wake_by_ref();
         }
-    }
-
-    /// Makes a socket, and a place to wait for what comes.
-    pub(crate) fn bind(&mut self, local: Local) -> Result<SocketId, BindError> {
-        let id = self.stack.udp_bind(local)?;
-        Ok(self.with_place(id))
-    }
-
-    /// The socket of a port that is read from without being bound. It stays as long as the stack.
-    pub(crate) fn reader(&mut self, port: u16) -> Result<SocketId, BindError> {
-        let id = self.stack.udp_reader(port)?;
-        Ok(self.with_place(id))
-    }
-
-    fn with_place(&mut self, id: SocketId) -> SocketId {
-        let places = usize::from(id.number()) + 1;
-        if places > self.sockets.len() {
-            self.sockets.resize_with(places, Socket::default);
-        }
-        id
-    }
-
-    /// Closes a socket, for which nobody waits but those who have polled it.
-    pub(crate) fn close(&mut self, id: SocketId) {
-        self.stack.udp_close(now_coarse(), id);
-        let Self { senders, sockets, .. } = self;
-        let Socket { readers, receiver, sender } = &mut sockets[usize::from(id.number())];
-        readers.remove(receiver);
-        senders.remove(sender);
-        self.wake_driver();
     }
 
     fn socket(&mut self, id: SocketId) -> &mut Socket {
@@ -225,6 +199,46 @@ impl State {
         self.ready.wake_all();
         self.sockets.iter().for_each(|socket| socket.readers.wake_all());
     }
+
+    /// Wakes those who wait for the sockets to which something has come.
+    #[cfg(feature = "layers")]
+    pub(crate) fn wake_readers(&mut self, mut next: impl FnMut(&mut H) -> Option<SocketId>) {
+        while let Some(id) = next(&mut self.host) {
+            self.readers(id).wake_all();
+        }
+    }
+}
+
+impl State {
+    /// Makes a socket, and a place to wait for what comes.
+    pub(crate) fn bind(&mut self, local: Local) -> Result<SocketId, BindError> {
+        let id = self.host.udp_bind(local)?;
+        Ok(self.with_place(id))
+    }
+
+    /// The socket of a port that is read from without being bound. It stays as long as the stack.
+    pub(crate) fn reader(&mut self, port: u16) -> Result<SocketId, BindError> {
+        let id = self.host.udp_reader(port)?;
+        Ok(self.with_place(id))
+    }
+
+    fn with_place(&mut self, id: SocketId) -> SocketId {
+        let places = usize::from(id.number()) + 1;
+        if places > self.sockets.len() {
+            self.sockets.resize_with(places, Socket::default);
+        }
+        id
+    }
+
+    /// Closes a socket, for which nobody waits but those who have polled it.
+    pub(crate) fn close(&mut self, id: SocketId) {
+        self.host.udp_close(now_coarse(), id);
+        let Self { senders, sockets, .. } = self;
+        let Socket { readers, receiver, sender } = &mut sockets[usize::from(id.number())];
+        readers.remove(receiver);
+        senders.remove(sender);
+        self.wake_driver();
+    }
 }
 
 /// What may be waited for, of all that comes for a socket.
@@ -232,7 +246,7 @@ pub(crate) trait Take: Unpin {
     type Output;
 
     /// Takes it, if it is there.
-    fn take(&mut self, stack: &mut Stack, socket: SocketId) -> Option<Self::Output>;
+    fn take(&mut self, host: &mut Host, socket: SocketId) -> Option<Self::Output>;
 }
 
 /// The next datagram.
@@ -242,10 +256,10 @@ impl Take for Next {
     type Output = Result<Datagram, RecvError>;
 
     #[inline]
-    fn take(&mut self, stack: &mut Stack, socket: SocketId) -> Option<Self::Output> {
-        match stack.udp_mut().receive(socket) {
+    fn take(&mut self, host: &mut Host, socket: SocketId) -> Option<Self::Output> {
+        match host.udp_mut().receive(socket) {
             Some(datagram) => Some(Ok(datagram)),
-            None => failure(stack, socket).map(Err),
+            None => failure(host, socket).map(Err),
         }
     }
 }
@@ -256,10 +270,10 @@ pub(crate) struct NextFrom(pub(crate) IpAddr);
 impl Take for NextFrom {
     type Output = Result<Datagram, RecvError>;
 
-    fn take(&mut self, stack: &mut Stack, socket: SocketId) -> Option<Self::Output> {
-        match stack.udp_mut().receive_from(socket, self.0) {
+    fn take(&mut self, host: &mut Host, socket: SocketId) -> Option<Self::Output> {
+        match host.udp_mut().receive_from(socket, self.0) {
             Some(datagram) => Some(Ok(datagram)),
-            None => failure(stack, socket).map(Err),
+            None => failure(host, socket).map(Err),
         }
     }
 }
@@ -270,9 +284,9 @@ pub(crate) struct NextError;
 impl Take for NextError {
     type Output = Result<Report, RecvError>;
 
-    fn take(&mut self, stack: &mut Stack, socket: SocketId) -> Option<Self::Output> {
-        let report = stack.udp_mut().receive_error(socket).map(Ok);
-        report.or_else(|| stack.is_gone().then_some(Err(RecvError::DeviceGone)))
+    fn take(&mut self, host: &mut Host, socket: SocketId) -> Option<Self::Output> {
+        let report = host.udp_mut().receive_error(socket).map(Ok);
+        report.or_else(|| host.is_gone().then_some(Err(RecvError::DeviceGone)))
     }
 }
 
@@ -282,16 +296,16 @@ pub(crate) struct Anything;
 impl Take for Anything {
     type Output = ();
 
-    fn take(&mut self, stack: &mut Stack, socket: SocketId) -> Option<()> {
-        (stack.is_gone() || stack.udp().is_readable(socket)).then_some(())
+    fn take(&mut self, host: &mut Host, socket: SocketId) -> Option<()> {
+        (host.is_gone() || host.udp().is_readable(socket)).then_some(())
     }
 }
 
 /// Why no datagram will come.
 #[inline(never)]
-fn failure(stack: &mut Stack, socket: SocketId) -> Option<RecvError> {
-    let failure = stack.udp_mut().receive_failure(socket).map(RecvError::DestinationUnreachable);
-    failure.or_else(|| stack.is_gone().then_some(RecvError::DeviceGone))
+fn failure(host: &mut Host, socket: SocketId) -> Option<RecvError> {
+    let failure = host.udp_mut().receive_failure(socket).map(RecvError::DestinationUnreachable);
+    failure.or_else(|| host.is_gone().then_some(RecvError::DeviceGone))
 }
 
 /// The future of [`Shared::receive`].
@@ -308,7 +322,7 @@ impl<T: Take> Future for Receive<'_, T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T::Output> {
         let Self { shared, socket, take, key } = &mut *self;
         let mut state = shared.state.borrow_mut();
-        if let Some(taken) = take.take(&mut state.stack, *socket) {
+        if let Some(taken) = take.take(&mut state.host, *socket) {
             return Poll::Ready(taken);
         }
         state.readers(*socket).register(key, cx.waker());
@@ -325,7 +339,7 @@ impl<T> Drop for Receive<'_, T> {
 /// The future of [`Shared::uncongested`], [`Shared::flushed`] and [`Shared::ready`].
 pub(crate) struct Until<'a> {
     shared: &'a Shared,
-    enough: fn(&Stack) -> bool,
+    enough: fn(&Host) -> bool,
     waiting: fn(&mut State) -> &mut WaitList,
     key: WaitKey,
 }
@@ -336,7 +350,7 @@ impl Future for Until<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Self { shared, enough, waiting, key } = &mut *self;
         let mut state = shared.state.borrow_mut();
-        if enough(&state.stack) {
+        if enough(&state.host) {
             return Poll::Ready(());
         }
         waiting(&mut state).register(key, cx.waker());

@@ -53,7 +53,7 @@ impl UdpSocket {
     pub fn connect(&self, peer: impl Into<SocketAddr>) -> Result<(), SendError> {
         let Bound { shared, id, .. } = &*self.bound;
         let mut state = shared.state.borrow_mut();
-        state.stack.udp_connect(now_coarse(), *id, Some(peer.into()))
+        state.host.udp_connect(now_coarse(), *id, Some(peer.into()))
     }
 
     /// Lets it speak to everybody again.
@@ -61,13 +61,13 @@ impl UdpSocket {
         let Bound { shared, id, .. } = &*self.bound;
         let mut state = shared.state.borrow_mut();
         // Only a peer can be refused.
-        let _ = state.stack.udp_connect(now_coarse(), *id, None);
+        let _ = state.host.udp_connect(now_coarse(), *id, None);
     }
 
     /// The only one that it speaks to, if it is connected.
     #[must_use]
     pub fn peer(&self) -> Option<SocketAddr> {
-        self.bound.shared.state.borrow().stack.udp().peer(self.bound.id)
+        self.bound.shared.state.borrow().host.udp().peer(self.bound.id)
     }
 
     /// Joins a group: from now on the socket gets what is sent to it, from all sources, or from some.
@@ -78,7 +78,7 @@ impl UdpSocket {
     pub fn join(&self, group: impl Into<IpAddr>, filter: Filter) -> Result<(), JoinError> {
         let Bound { shared, id, .. } = &*self.bound;
         let mut state = shared.state.borrow_mut();
-        state.stack.udp_join(now_coarse(), *id, group.into(), filter)?;
+        state.host.udp_join(now_coarse(), *id, group.into(), filter)?;
         state.wake_driver();
         Ok(())
     }
@@ -87,7 +87,7 @@ impl UdpSocket {
     pub fn leave(&self, group: impl Into<IpAddr>) -> bool {
         let Bound { shared, id, .. } = &*self.bound;
         let mut state = shared.state.borrow_mut();
-        let left = state.stack.udp_leave(now_coarse(), *id, group.into());
+        let left = state.host.udp_leave(now_coarse(), *id, group.into());
         state.wake_driver();
         left
     }
@@ -96,14 +96,14 @@ impl UdpSocket {
     /// first it does not.
     pub fn set_broadcast(&self, allowed: bool) {
         let mut state = self.bound.shared.state.borrow_mut();
-        state.stack.udp_mut().set_broadcast(self.bound.id, allowed);
+        state.host.udp_mut().set_broadcast(self.bound.id, allowed);
     }
 
     /// What it asks for with all that it sends.
     #[must_use]
     pub fn options(&self) -> Options {
         let state = self.bound.shared.state.borrow();
-        state.stack.udp().options(self.bound.id).unwrap_or_default()
+        state.host.udp().options(self.bound.id).unwrap_or_default()
     }
 
     /// Changes what it asks for with all that it sends: from now on, and of all clones.
@@ -115,7 +115,7 @@ impl UdpSocket {
     /// ```
     pub fn set_options(&self, options: Options) {
         let mut state = self.bound.shared.state.borrow_mut();
-        state.stack.udp_mut().set_options(self.bound.id, options);
+        state.host.udp_mut().set_options(self.bound.id, options);
     }
 
     /// Lets what it sends to one host have this TTL or hop limit.
@@ -127,7 +127,7 @@ impl UdpSocket {
     /// the link (RFC 1112 §6.1).
     pub fn set_multicast_hop_limit(&self, hop_limit: u8) {
         let mut state = self.bound.shared.state.borrow_mut();
-        state.stack.udp_mut().set_multicast_hop_limit(self.bound.id, hop_limit);
+        state.host.udp_mut().set_multicast_hop_limit(self.bound.id, hop_limit);
     }
 
     /// Lets what it sends have this DSCP, 0 to 63 (RFC 2474).
@@ -153,14 +153,14 @@ impl UdpSocket {
     /// [`SendError::RouteNotFound`] if there is no way there.
     pub fn path_mtu(&self, destination: impl Into<IpAddr>) -> Result<u16, SendError> {
         let mut state = self.bound.shared.state.borrow_mut();
-        state.stack.path_mtu(now_coarse(), destination.into())
+        state.host.path_mtu(now_coarse(), destination.into())
     }
 
     /// Its counters, as they are now.
     #[must_use]
     pub fn stats(&self) -> SocketStats {
         let state = self.bound.shared.state.borrow();
-        state.stack.udp().stats(self.bound.id).unwrap_or_default()
+        state.host.udp().stats(self.bound.id).unwrap_or_default()
     }
 }
 

@@ -67,7 +67,7 @@ impl IntoFuture for Builder {
 /// A running stack. Clones are handles of the same one.
 #[derive(Clone)]
 pub struct Stack {
-    shared: Rc<Shared>,
+    shared: Rc<Shared<mnet_proto::Stack>>,
 }
 
 impl Stack {
@@ -90,7 +90,7 @@ impl Stack {
         mkernel::fill_random(&mut seed);
         let pool = config.pool(device.mtu())?;
         let stack = mnet_proto::Stack::new(config, &device, pool, mkernel::now(), seed)?;
-        let shared = Shared::new(stack);
+        let shared = Shared::new(stack.pool().clone(), stack);
         mkernel::spawn(drive(Rc::downgrade(&shared), device, name));
         Ok(Self { shared })
     }
@@ -98,19 +98,19 @@ impl Stack {
     /// Its UDP.
     #[must_use]
     pub fn udp(&self) -> Udp {
-        Udp::new(Rc::clone(&self.shared))
+        Udp::new(self.shared.clone())
     }
 
     /// Waits until the host has an address that it may use, if only for its link: what is sent before
     /// finds no route. A stack that was given an IPv4 address has it from the beginning.
     pub async fn ready(&self) {
-        self.shared.ready().await;
+        self.waits().ready().await;
     }
 
     /// Its addresses, as they are now: those that it uses, and those that it is about to.
     #[must_use]
     pub fn addresses(&self) -> Vec<Address> {
-        self.shared.state.borrow().stack.addresses().collect()
+        self.shared.state.borrow().host.addresses().collect()
     }
 
     /// Gives the host an address. One of IPv4 is used at once; one of IPv6 when nobody else has
@@ -144,18 +144,24 @@ impl Stack {
     /// The DNS servers of the network, as DHCP and routers name them, best first.
     #[must_use]
     pub fn dns_servers(&self) -> Vec<IpAddr> {
-        self.shared.state.borrow().stack.dns_servers().collect()
+        self.shared.state.borrow().host.dns_servers().collect()
     }
 
     /// What a DHCP server has leased to the host.
     #[must_use]
     pub fn lease(&self) -> Option<Lease> {
-        self.shared.state.borrow().stack.lease().cloned()
+        self.shared.state.borrow().host.lease().cloned()
+    }
+
+    /// What others wait for too, be it of a stack or not.
+    fn waits(&self) -> &Shared {
+        let shared: &Shared<mnet_proto::Stack> = &self.shared;
+        shared
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut mnet_proto::Stack, Instant) -> T) -> T {
         let mut state = self.shared.state.borrow_mut();
-        let changed = change(&mut state.stack, mkernel::now());
+        let changed = change(&mut state.host, mkernel::now());
         state.wake_driver();
         changed
     }
@@ -165,13 +171,13 @@ impl Stack {
     /// What is sent is on its way once `main` has awaited something else; a `main` that returns
     /// right after it sends ends the image before that, unless it awaits this.
     pub async fn flush(&self) {
-        self.shared.flushed().await;
+        self.waits().flushed().await;
     }
 
     /// Its counters, as they are now.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.shared.state.borrow().stack.stats().clone()
+        self.shared.state.borrow().host.stats().clone()
     }
 }
 

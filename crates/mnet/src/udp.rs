@@ -29,7 +29,7 @@ impl Udp {
     pub fn bind(&self, local: impl Into<Local>) -> Result<UdpSocket, BindError> {
         let mut state = self.shared.state.borrow_mut();
         let id = state.bind(local.into())?;
-        let local = state.stack.udp().local(id).unwrap_or_default();
+        let local = state.host.udp().local(id).unwrap_or_default();
         drop(state);
         Ok(UdpSocket::new(Rc::clone(&self.shared), id, local))
     }
@@ -79,6 +79,21 @@ impl Udp {
         Ok(Datagram::new(Rc::clone(&self.shared), datagram))
     }
 
+    /// Waits for a datagram as [`Udp::recv_datagram`] does: from one address only, or until a
+    /// trigger fires.
+    ///
+    /// # Errors
+    /// [`RecvError::Fired`], and as [`Udp::recv_from`].
+    pub async fn recv_datagram_with(
+        &self,
+        port: u16,
+        options: RecvOptions<'_>,
+    ) -> Result<Datagram, RecvError> {
+        let socket = self.shared.state.borrow_mut().reader(port)?;
+        let datagram = options.receive(&self.shared, socket).await?;
+        Ok(Datagram::new(Rc::clone(&self.shared), datagram))
+    }
+
     /// Sends a datagram from a random port that nobody uses.
     ///
     /// It returns when the datagram is on its way to the device, or queued for a neighbour whose
@@ -119,7 +134,21 @@ impl Udp {
         length: usize,
         fill: impl FnOnce(&mut [u8]),
     ) -> Result<(), SendError> {
-        send_with(&self.shared, Local::default(), to.into(), length, fill).await
+        self.send_from_with(Local::default(), to, length, fill).await
+    }
+
+    /// Sends a datagram from a port, or from an address and a port, as [`Udp::send_with`] does.
+    ///
+    /// # Errors
+    /// [`SendError`] if it is known that the datagram will not arrive.
+    pub async fn send_from_with(
+        &self,
+        from: impl Into<Local>,
+        to: impl Into<Destination>,
+        length: usize,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Result<(), SendError> {
+        send_with(&self.shared, from.into(), to.into(), length, fill).await
     }
 }
 

@@ -122,6 +122,7 @@ pub(crate) fn reassembly_timeout(ip: &mut Ip, now: Instant, expired: Expired) {
         link_group: false,
         hop_limit: 0,
         traffic_class: 0,
+        dont_fragment: false,
         router_alert: false,
         fragmented: true,
         udp_verified: false,

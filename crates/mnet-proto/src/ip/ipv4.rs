@@ -201,6 +201,7 @@ fn check(
         link_group,
         hop_limit: header.hop_limit,
         traffic_class: header.traffic_class,
+        dont_fragment: header.dont_fragment(),
         router_alert: false,
         fragmented: false,
         udp_verified: ip.link.checksums.verifies_udp,

@@ -8,6 +8,7 @@ mod identification;
 pub(crate) mod ipv4;
 pub(crate) mod ipv6;
 mod output;
+mod pair;
 pub(crate) mod routes;
 mod selection;
 
@@ -55,6 +56,8 @@ pub struct Metadata {
     pub hop_limit: u8,
     /// DSCP (upper six bits) and ECN (lower two).
     pub traffic_class: u8,
+    /// Whether nobody on its way might fragment it, as nobody may over IPv6.
+    pub dont_fragment: bool,
     /// Whether it came with the option that makes routers look at it (RFC 2113, RFC 2711).
     pub router_alert: bool,
     /// Whether it came in fragments, if only one.
@@ -131,6 +134,8 @@ pub struct SendOptions {
 }
 
 /// What UDP needs of the layer beneath it, and all it knows of it.
+///
+/// Two of them, one for IPv4 and one for IPv6, are one too: `(ipv4, ipv6)`.
 pub trait Network {
     /// Finds the way to `destination`, from `source` if it is given and ours.
     ///

@@ -61,6 +61,9 @@ pub enum JoinError {
     /// There are too many groups.
     #[error("Too many groups")]
     TooManyGroups,
+    /// The IP layers that UDP was put on know of no groups.
+    #[error("These IP layers know of no groups")]
+    Unsupported,
 }
 
 /// Why a message was passed over.

@@ -45,6 +45,8 @@ pub struct Datagram {
     pub hop_limit: u8,
     /// DSCP (upper six bits) and ECN (lower two).
     pub traffic_class: u8,
+    /// Whether nobody on its way might fragment it, as nobody may over IPv6 (RFC 791, RFC 8200 §5).
+    pub dont_fragment: bool,
     /// When it came.
     pub arrived: Instant,
     /// How many datagrams for the socket were dropped between the one before and this.
@@ -164,6 +166,7 @@ impl Socket {
             local: SocketAddr::new(metadata.destination, self.local.port),
             hop_limit: metadata.hop_limit,
             traffic_class: metadata.traffic_class,
+            dont_fragment: metadata.dont_fragment,
             arrived: metadata.arrived,
             dropped_before: core::mem::take(&mut self.dropped),
         });

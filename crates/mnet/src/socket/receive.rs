@@ -58,6 +58,18 @@ impl UdpSocket {
         Ok(Datagram::new(Rc::clone(shared), shared.receive(*id, Next).await?))
     }
 
+    /// Receives as [`UdpSocket::recv_datagram`] does: from one address only, or until a trigger fires.
+    ///
+    /// # Errors
+    /// [`RecvError::Fired`], and as [`UdpSocket::recv_from`].
+    pub async fn recv_datagram_with(
+        &self,
+        options: RecvOptions<'_>,
+    ) -> Result<Datagram, RecvError> {
+        let Bound { shared, id, .. } = &*self.bound;
+        Ok(Datagram::new(Rc::clone(shared), options.receive(shared, *id).await?))
+    }
+
     /// Waits for a datagram, and appends it and those that are there with it to `datagrams`, `limit`
     /// in all. Returns how many.
     ///
@@ -72,13 +84,34 @@ impl UdpSocket {
             return Ok(0);
         }
         datagrams.push(self.recv_datagram().await?);
+        Ok(1 + self.take_many(datagrams, limit - 1))
+    }
+
+    /// Takes datagrams as [`UdpSocket::recv_many`] does, if any are there now.
+    ///
+    /// # Errors
+    /// As [`UdpSocket::try_recv_from`].
+    pub fn try_recv_many(
+        &self,
+        datagrams: &mut Vec<Datagram>,
+        limit: usize,
+    ) -> Result<usize, RecvError> {
+        if limit == 0 {
+            return Ok(0);
+        }
+        datagrams.push(self.try_recv_datagram()?);
+        Ok(1 + self.take_many(datagrams, limit - 1))
+    }
+
+    /// Appends what is in the queue to `datagrams`, `limit` of them at most. Returns how many.
+    fn take_many(&self, datagrams: &mut Vec<Datagram>, limit: usize) -> usize {
         let Bound { shared, id, .. } = &*self.bound;
         let mut state = shared.state.borrow_mut();
-        let udp = state.stack.udp_mut();
-        let more = core::iter::from_fn(|| udp.receive(*id)).take(limit - 1);
+        let udp = state.host.udp_mut();
+        let there = core::iter::from_fn(|| udp.receive(*id)).take(limit);
         let before = datagrams.len();
-        datagrams.extend(more.map(|datagram| Datagram::new(Rc::clone(shared), datagram)));
-        Ok(1 + datagrams.len() - before)
+        datagrams.extend(there.map(|datagram| Datagram::new(Rc::clone(shared), datagram)));
+        datagrams.len() - before
     }
 
     /// Receives as [`UdpSocket::recv_from`] does, if a datagram is there now.
@@ -120,6 +153,19 @@ impl UdpSocket {
         received.map_ok(|datagram| (copy(datagram.packet.bytes(), buffer), datagram.remote))
     }
 
+    /// Receives as [`UdpSocket::recv`] does, or has the task woken as [`UdpSocket::poll_recv_from`]
+    /// does.
+    ///
+    /// # Errors
+    /// As [`UdpSocket::recv_from`].
+    pub fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<Result<usize, RecvError>> {
+        self.poll_recv_from(cx, buffer).map_ok(|(length, _)| length)
+    }
+
     /// Receives as [`UdpSocket::recv_datagram`] does, or has the task woken as
     /// [`UdpSocket::poll_recv_from`] does.
     ///
@@ -158,7 +204,7 @@ impl UdpSocket {
         T: Take<Output = Result<U, RecvError>>,
     {
         let Bound { shared, id, .. } = &*self.bound;
-        let taken = take.take(&mut shared.state.borrow_mut().stack, *id);
+        let taken = take.take(&mut shared.state.borrow_mut().host, *id);
         taken.unwrap_or(Err(RecvError::WouldBlock))
     }
 }

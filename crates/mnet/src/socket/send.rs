@@ -98,8 +98,21 @@ impl UdpSocket {
     /// # Errors
     /// [`SendError::WouldBlock`] if it does not, and as [`UdpSocket::send_to`].
     pub fn try_send_to(&self, payload: &[u8], to: impl Into<Destination>) -> Result<(), SendError> {
+        self.try_send_with(to, payload.len(), |room| room.copy_from_slice(payload))
+    }
+
+    /// Sends a datagram as [`UdpSocket::send_with`] does, if the device takes frames now.
+    ///
+    /// # Errors
+    /// As [`UdpSocket::try_send_to`].
+    pub fn try_send_with(
+        &self,
+        to: impl Into<Destination>,
+        length: usize,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Result<(), SendError> {
         self.check()?;
-        self.bound.shared.try_send(self.bound.local, to.into(), payload)
+        self.bound.shared.try_send(self.bound.local, to.into(), length, fill)
     }
 
     /// Sends a datagram to the peer, if the device takes frames now.
@@ -125,6 +138,17 @@ impl UdpSocket {
         Poll::Ready(self.try_send_to(payload, to))
     }
 
+    /// Sends a datagram to the peer, or has the task woken as [`UdpSocket::poll_send_to`] does.
+    ///
+    /// # Errors
+    /// [`SendError::NotConnected`], and as [`UdpSocket::send_to`].
+    pub fn poll_send(&self, cx: &mut Context<'_>, payload: &[u8]) -> Poll<Result<(), SendError>> {
+        match self.peer() {
+            Some(peer) => self.poll_send_to(cx, payload, peer),
+            None => Poll::Ready(Err(SendError::NotConnected)),
+        }
+    }
+
     /// Waits until the device takes frames. Another sender may be quicker.
     pub async fn writable(&self) {
         self.bound.shared.uncongested().await;
@@ -135,7 +159,7 @@ impl UdpSocket {
     fn check(&self) -> Result<(), SendError> {
         let Bound { shared, id, .. } = &*self.bound;
         let mut state = shared.state.borrow_mut();
-        let failure = state.stack.udp_mut().receive_failure(*id);
+        let failure = state.host.udp_mut().receive_failure(*id);
         failure.map_or(Ok(()), |error| Err(SendError::DestinationUnreachable(error)))
     }
 }
