@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use mkernel::{block_on, sleep, spawn, timeout, yield_now};
+use mnet::SendError;
 
-use crate::wire::{A, meet, pair};
+use crate::wire::{A, meet, pair, pair_with};
 use crate::{LONG, SHORT, at_b, number};
 
 #[test]
@@ -75,6 +76,69 @@ fn datagrams_that_are_kept_for_ever_take_their_packets_and_no_more() {
             timeout(LONG, other.recv(&mut buffer)).await.unwrap().unwrap();
             assert_eq!(number(&buffer), count);
         }
+    });
+}
+
+#[test]
+fn without_a_packet_to_send_from_a_sender_is_told_and_loses_nothing_else() {
+    block_on(async {
+        let (a, b, _cable) = pair_with(|config| config.packets = 64);
+        meet(&a, &b).await;
+        let (socket, server) = (a.udp().bind(5_000).unwrap(), b.udp().bind(7).unwrap());
+        b.udp().send_to(b"keep me", (A, 5_000)).await.unwrap();
+        let kept = timeout(LONG, socket.recv_datagram()).await.unwrap().unwrap();
+        // What nobody takes from a queue that is as long as the pool is large.
+        let mut hoard = Vec::new();
+        let idle = a.udp().bind(5_001).unwrap();
+        while a.stats().frames_missed == 0 {
+            b.udp().send_to(b"never read", (A, 5_001)).await.unwrap();
+            yield_now().await;
+            while let Ok(datagram) = idle.try_recv_datagram() {
+                hoard.push(datagram);
+            }
+        }
+        // Those that are kept for sending go one by one, and come back as the device takes them.
+        let mut sent = 0;
+        let refused = loop {
+            match socket.try_send_to(b"x", at_b(7)) {
+                Ok(()) => sent += 1,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!((refused, sent), (SendError::NoBuffer, 64 / 8));
+        let refused = kept.reply_with(3_000, |_| ()).await;
+        assert_eq!(refused, Err(SendError::NoBuffer));
+        sleep(SHORT).await;
+        assert_eq!(server.stats().received, sent);
+        socket.send_to(b"x", at_b(7)).await.unwrap();
+        // The newest of too many is lost; what was taken is as it was.
+        assert!(hoard.iter().all(|datagram| datagram.payload() == b"never read"));
+        drop(hoard);
+        b.udp().send_to(b"again", (A, 5_000)).await.unwrap();
+        assert_eq!(timeout(LONG, socket.recv(&mut [0; 5])).await, Ok(Ok(5)));
+    });
+}
+
+#[test]
+fn what_does_not_fit_a_queue_is_dropped_and_told_with_the_next() {
+    block_on(async {
+        let (a, b, _cable) = pair_with(|config| config.receive_queue = 4);
+        meet(&a, &b).await;
+        let socket = b.udp().bind(7).unwrap();
+        for count in 0..7u16 {
+            a.udp().send_to(&count.to_be_bytes(), at_b(7)).await.unwrap();
+        }
+        sleep(SHORT).await;
+        let mut datagrams = Vec::new();
+        assert_eq!(socket.try_recv_many(&mut datagrams, 9), Ok(4));
+        a.udp().send_to(&7u16.to_be_bytes(), at_b(7)).await.unwrap();
+        datagrams.push(timeout(LONG, socket.recv_datagram()).await.unwrap().unwrap());
+        let told: Vec<_> = datagrams
+            .iter()
+            .map(|datagram| (number(datagram.payload()), datagram.dropped_before()))
+            .collect();
+        assert_eq!(told, [(0, 0), (1, 0), (2, 0), (3, 0), (7, 3)]);
+        assert_eq!(socket.stats().dropped, 3);
     });
 }
 

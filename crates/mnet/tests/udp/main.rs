@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "they are tests, helpers and all")]
 
+mod addresses;
 mod cancel;
+mod cancel_send;
 mod fairness;
+mod groups;
 mod peers;
 mod wire;
 

@@ -192,6 +192,54 @@ fn many_are_sent_and_received_at_once() {
 }
 
 #[test]
+fn what_is_there_is_taken_without_a_wait_and_by_polls() {
+    block_on(async {
+        let (a, b, _cable) = pair();
+        let (socket, server) = (a.udp().bind(0).unwrap(), b.udp().bind(7).unwrap());
+        meet(&a, &b).await;
+        let mut datagrams = Vec::new();
+        assert_eq!(server.try_recv_many(&mut datagrams, 4), Err(RecvError::WouldBlock));
+        assert_eq!(server.try_recv_many(&mut datagrams, 0), Ok(0));
+        let mut nobody = Context::from_waker(Waker::noop());
+        let mut buffer = [0; 4];
+        assert_eq!(server.poll_recv(&mut nobody, &mut buffer), Poll::Pending);
+        assert_eq!(socket.poll_send(&mut nobody, b"x"), Poll::Ready(Err(SendError::NotConnected)));
+        socket.connect(at_b(7)).unwrap();
+        for count in 0..6u8 {
+            assert_eq!(socket.poll_send(&mut nobody, &[count]), Poll::Ready(Ok(())));
+        }
+        sleep(SHORT).await;
+        assert_eq!(server.poll_recv(&mut nobody, &mut buffer), Poll::Ready(Ok(1)));
+        assert_eq!(server.try_recv_many(&mut datagrams, 4), Ok(4));
+        assert_eq!(server.try_recv_many(&mut datagrams, 4), Ok(1));
+        let read: Vec<_> = datagrams.iter().map(|datagram| datagram.payload()[0]).collect();
+        assert_eq!(read, [1, 2, 3, 4, 5]);
+    });
+}
+
+#[test]
+fn one_senders_datagrams_are_handed_over_in_their_packets() {
+    block_on(async {
+        let (a, b, _cable) = pair();
+        let (udp, socket) = (b.udp(), b.udp().bind(8).unwrap());
+        let stop = Trigger::new();
+        let nobody = RecvOptions::new().source([10, 0, 0, 99]).trigger(&stop);
+        let from_a = RecvOptions::new().source(A);
+        assert_eq!(timeout(SHORT, udp.recv_from(7, &mut [])).await.ok(), None);
+        for port in [7, 8] {
+            a.udp().send_to(b"hello", at_b(port)).await.unwrap();
+        }
+        sleep(SHORT).await;
+        stop.fire();
+        assert_eq!(udp.recv_datagram_with(7, nobody).await.unwrap_err(), RecvError::Fired);
+        assert_eq!(socket.recv_datagram_with(nobody).await.unwrap_err(), RecvError::Fired);
+        let datagram = udp.recv_datagram_with(7, from_a).await.unwrap();
+        assert_eq!((datagram.payload(), datagram.local()), (&b"hello"[..], at_b(7)));
+        assert_eq!(socket.recv_datagram_with(from_a).await.unwrap().payload(), b"hello");
+    });
+}
+
+#[test]
 fn one_sender_is_waited_for_or_a_trigger() {
     block_on(async {
         let (a, b, _cable) = pair();

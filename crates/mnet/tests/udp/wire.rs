@@ -1,14 +1,17 @@
 //! A cable between two stacks, in memory.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use mkernel::timeout;
-use mnet::{Config, Ipv4Cidr, Stack};
+use mkernel::{sleep, timeout};
+use mnet::{Config, Ipv4Cidr, Ipv6Cidr, Stack};
 use netsim::device::{self, Cable};
 
 pub(crate) const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 pub(crate) const B: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+
+pub(crate) const A6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
+pub(crate) const B6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2);
 
 /// Two stacks, and the cable between them.
 pub(crate) fn pair() -> (Stack, Stack, Cable) {
@@ -31,4 +34,22 @@ pub(crate) async fn meet(a: &Stack, b: &Stack) {
     a.udp().send_to(b"hello", (B, 1)).await.unwrap();
     let met = timeout(Duration::from_secs(30), socket.recv(&mut [0; 5])).await;
     assert_eq!(met, Ok(Ok(5)));
+}
+
+/// Two stacks that have [`A6`] and [`B6`] too, which nobody else has claimed, and the cable.
+pub(crate) async fn pair_v6() -> (Stack, Stack, Cable) {
+    let (a, b, cable) = pair();
+    for (stack, address) in [(&a, A6), (&b, B6)] {
+        assert!(stack.add_address(Ipv6Cidr::new(address, 64).unwrap()));
+    }
+    let settled = async {
+        for stack in [&a, &b] {
+            while stack.addresses().iter().any(|own| own.tentative && own.cidr.address().is_ipv6())
+            {
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+    };
+    timeout(Duration::from_secs(30), settled).await.unwrap();
+    (a, b, cable)
 }
