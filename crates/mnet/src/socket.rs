@@ -99,6 +99,12 @@ impl UdpSocket {
         state.host.udp_mut().set_broadcast(self.bound.id, allowed);
     }
 
+    /// Whether it may get what is sent to everybody, and send to everybody.
+    #[must_use]
+    pub fn broadcast(&self) -> bool {
+        self.bound.shared.state.borrow().host.udp().may_broadcast(self.bound.id)
+    }
+
     /// What it asks for with all that it sends.
     #[must_use]
     pub fn options(&self) -> Options {
@@ -128,6 +134,13 @@ impl UdpSocket {
     pub fn set_multicast_hop_limit(&self, hop_limit: u8) {
         let mut state = self.bound.shared.state.borrow_mut();
         state.host.udp_mut().set_multicast_hop_limit(self.bound.id, hop_limit);
+    }
+
+    /// The TTL or hop limit of what it sends to groups.
+    #[must_use]
+    pub fn multicast_hop_limit(&self) -> u8 {
+        let state = self.bound.shared.state.borrow();
+        state.host.udp().multicast_hop_limit(self.bound.id).unwrap_or(1)
     }
 
     /// Lets what it sends have this DSCP, 0 to 63 (RFC 2474).

@@ -287,6 +287,12 @@ impl Udp {
         }
     }
 
+    /// Whether a socket may receive from everybody and send to everybody.
+    #[must_use]
+    pub fn may_broadcast(&self, id: SocketId) -> bool {
+        self.sockets.get(id.0.into()).is_some_and(|socket| socket.broadcast)
+    }
+
     /// Changes what a socket asks for with all that it sends.
     pub fn set_options(&mut self, id: SocketId, options: Options) {
         if let Some(socket) = self.sockets.get_mut(id.0.into()) {
@@ -306,6 +312,12 @@ impl Udp {
         if let Some(socket) = self.sockets.get_mut(id.0.into()) {
             socket.defaults.set(socket.defaults.options, Some(hop_limit));
         }
+    }
+
+    /// The hop limit of what a socket sends to groups; `None` if it was not set.
+    #[must_use]
+    pub fn multicast_hop_limit(&self, id: SocketId) -> Option<u8> {
+        self.sockets.get(id.0.into())?.defaults.multicast_hop_limit
     }
 
     /// Takes the oldest ICMP error off a socket's error queue: what has become of something that it

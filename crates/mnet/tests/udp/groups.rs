@@ -115,7 +115,9 @@ fn everybody_is_spoken_to_and_heard_by_sockets_that_may() {
             let refused = Err(SendError::BroadcastNotAllowed);
             assert_eq!(sender.send_to(b"x", to).await, refused);
             assert_eq!(a.udp().send_to(b"x", to).await, refused);
+            assert!(!sender.broadcast());
             sender.set_broadcast(true);
+            assert!(sender.broadcast());
             let dropped = b.stats().dropped[Drop::UdpBroadcast];
             sender.send_to(b"x", to).await.unwrap();
             sleep(SHORT).await;
@@ -146,6 +148,7 @@ fn what_goes_to_a_group_stays_on_the_link_unless_asked_otherwise() {
             sender.send_to(b"x", (GROUP, 7)).await.unwrap();
             let datagram = timeout(LONG, socket.recv_datagram()).await.unwrap().unwrap();
             assert_eq!((datagram.hop_limit(), datagram.local().ip()), (hop_limit, GROUP.into()));
+            assert_eq!(sender.multicast_hop_limit(), hop_limit);
             sender.set_multicast_hop_limit(5);
         }
     });
