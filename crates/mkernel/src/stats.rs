@@ -72,6 +72,14 @@ pub struct Heap {
 }
 
 /// What the unikernel has done since it started, and what it uses now.
+///
+/// ```
+/// mkernel::block_on(async {
+///     let task = mkernel::spawn(core::future::pending::<()>());
+///     assert_eq!(mkernel::stats().tasks, 1);
+///     task.abort();
+/// });
+/// ```
 #[must_use]
 pub fn stats() -> Stats {
     let uptime = now() - time::boot();

@@ -14,6 +14,13 @@ use crate::stats::COUNTS;
 ///
 /// It runs also if the handle is dropped. The task need not be `Send`: it stays on this core.
 ///
+/// ```
+/// mkernel::block_on(async {
+///     let sum = mkernel::spawn(async { 1 + 2 });
+///     assert_eq!(sum.await, Ok(3));
+/// });
+/// ```
+///
 /// # Panics
 /// In a hosted process, if no image runs on this thread, nor [`block_on`](crate::block_on).
 pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
@@ -91,6 +98,14 @@ pub struct JoinHandle<T> {
 impl<T> JoinHandle<T> {
     /// Ends the task where it awaits now, and drops its future in the next round. Does nothing if
     /// it has ended already.
+    ///
+    /// ```
+    /// mkernel::block_on(async {
+    ///     let endless = mkernel::spawn(core::future::pending::<()>());
+    ///     endless.abort();
+    ///     assert_eq!(endless.await, Err(mkernel::Aborted));
+    /// });
+    /// ```
     pub fn abort(&self) {
         // Dropping async-task's handle is what cancels a task.
         drop(self.state.task.take());

@@ -76,6 +76,16 @@ pub fn wall_clock() -> Duration {
 }
 
 /// Waits for `duration`. Cancel-safe.
+///
+/// ```
+/// use core::time::Duration;
+///
+/// mkernel::block_on(async {
+///     let before = mkernel::now();
+///     mkernel::sleep(Duration::from_millis(2)).await;
+///     assert!(mkernel::now() - before >= Duration::from_millis(2));
+/// });
+/// ```
 pub fn sleep(duration: Duration) -> Sleep {
     sleep_until(now() + duration)
 }
@@ -145,6 +155,16 @@ impl Drop for Sleep {
 }
 
 /// Waits for `future`, but no longer than `duration`. Cancel-safe if `future` is.
+///
+/// ```
+/// use core::time::Duration;
+///
+/// mkernel::block_on(async {
+///     let never = core::future::pending::<()>();
+///     let ended = mkernel::timeout(Duration::from_millis(2), never).await;
+///     assert_eq!(ended, Err(mkernel::Elapsed));
+/// });
+/// ```
 ///
 /// # Errors
 /// [`Elapsed`] if the time is over first; `future` is dropped then.

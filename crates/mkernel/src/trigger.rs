@@ -41,6 +41,15 @@ impl Trigger {
     }
 
     /// Waits until it happens. Cancel-safe.
+    ///
+    /// ```
+    /// mkernel::block_on(async {
+    ///     let stop = mkernel::Trigger::new();
+    ///     let waiting = mkernel::spawn(stop.fired());
+    ///     stop.fire();
+    ///     assert_eq!(waiting.await, Ok(()));
+    /// });
+    /// ```
     pub fn fired(&self) -> Fired {
         Fired { state: Rc::clone(&self.state), key: WaitKey::default() }
     }

@@ -21,7 +21,7 @@ impl Datagram {
         Self { shared, inner }
     }
 
-    /// What it says.
+    /// What it says: 0 to 65,527 bytes.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
         self.inner.packet.bytes()
@@ -46,7 +46,7 @@ impl Datagram {
         self.inner.local
     }
 
-    /// What was left of its TTL or hop limit.
+    /// What was left of its TTL (RFC 791) or hop limit (RFC 8200), in hops.
     #[must_use]
     pub fn hop_limit(&self) -> u8 {
         self.inner.hop_limit
@@ -88,6 +88,17 @@ impl Datagram {
     ///
     /// It waits only while the device takes no more frames.
     ///
+    /// ```
+    /// # snippets::two_hosts(async |ours, theirs| {
+    /// let (client, server) = (ours.udp().bind(0)?, theirs.udp().bind(7)?);
+    /// client.send_to(b"hello", ([10, 0, 0, 2], 7)).await?;
+    /// let mut datagram = server.recv_datagram().await?;
+    /// datagram.payload_mut().make_ascii_uppercase();
+    /// datagram.reply().await?;
+    /// assert_eq!(client.recv_datagram().await?.payload(), b"HELLO");
+    /// # Ok(()) });
+    /// ```
+    ///
     /// # Errors
     /// [`SendError`] if it is known that the reply will not arrive.
     pub async fn reply(self) -> Result<(), SendError> {
@@ -100,6 +111,16 @@ impl Datagram {
     /// this datagram's payload there, as far as it reaches.
     ///
     /// It waits only while the device takes no more frames.
+    ///
+    /// ```
+    /// # snippets::two_hosts(async |ours, theirs| {
+    /// let (client, server) = (ours.udp().bind(0)?, theirs.udp().bind(7)?);
+    /// client.send_to(b"question", ([10, 0, 0, 2], 7)).await?;
+    /// let question = server.recv_datagram().await?;
+    /// question.reply_with(6, |room| room.copy_from_slice(b"answer")).await?;
+    /// assert_eq!(client.recv_datagram().await?.payload(), b"answer");
+    /// # Ok(()) });
+    /// ```
     ///
     /// # Errors
     /// [`SendError`] if it is known that the reply will not arrive.

@@ -47,6 +47,16 @@ impl UdpSocket {
     /// ICMP error says that the peer cannot be reached, the next call that receives or sends fails
     /// with it, once.
     ///
+    /// ```
+    /// # snippets::two_hosts(async |ours, theirs| {
+    /// let (client, server) = (ours.udp().bind(0)?, theirs.udp().bind(7)?);
+    /// client.connect(([10, 0, 0, 2], 7))?;
+    /// client.send(b"question").await?;
+    /// server.recv_datagram().await?.reply().await?;
+    /// assert_eq!(client.recv(&mut [0; 1_500]).await?, 8);
+    /// # Ok(()) });
+    /// ```
+    ///
     /// # Errors
     /// [`SendError`], if there is no way to the peer; [`SendError::FamilyMismatch`], if the socket is
     /// bound to an address of the other family.
@@ -71,7 +81,22 @@ impl UdpSocket {
     }
 
     /// Joins a group: from now on the socket gets what is sent to it, from all sources, or from some.
-    /// Joining again changes the sources.
+    /// Joining again changes the sources. Routers are told by IGMP (RFC 3376, RFC 2236) or MLD
+    /// (RFC 3810, RFC 2710).
+    ///
+    /// ```
+    /// use mnet::Filter;
+    ///
+    /// # snippets::two_hosts(async |ours, theirs| {
+    /// let (sender, member) = (ours.udp().bind(0)?, theirs.udp().bind(5_353)?);
+    /// member.join([239, 1, 2, 3], Filter::ANY)?;
+    /// member.join([232, 1, 2, 3], Filter::Include(vec![[10, 0, 0, 1].into()]))?;
+    /// for group in [[239, 1, 2, 3], [232, 1, 2, 3]] {
+    ///     sender.send_to(b"to all", (group, 5_353)).await?;
+    ///     assert_eq!(member.recv_datagram().await?.local().ip(), core::net::IpAddr::from(group));
+    /// }
+    /// # Ok(()) });
+    /// ```
     ///
     /// # Errors
     /// [`JoinError`], which says why not.
@@ -83,7 +108,8 @@ impl UdpSocket {
         Ok(())
     }
 
-    /// Leaves a group; `false` if it was not in it. A socket that is dropped leaves all.
+    /// Leaves a group, as RFC 3376 §5.1 and RFC 3810 §6.1 say; `false` if it was not in it. A socket
+    /// that is dropped leaves all.
     pub fn leave(&self, group: impl Into<IpAddr>) -> bool {
         let Bound { shared, id, .. } = &*self.bound;
         let mut state = shared.state.borrow_mut();
@@ -92,8 +118,18 @@ impl UdpSocket {
         left
     }
 
-    /// Lets the socket get what is sent to everybody on the link, and send to everybody, or not. At
-    /// first it does not.
+    /// Lets the socket get what is sent to everybody on the link (RFC 919), and send to everybody, or
+    /// not. At first it does not.
+    ///
+    /// ```
+    /// # snippets::two_hosts(async |ours, theirs| {
+    /// let (sender, socket) = (ours.udp().bind(0)?, theirs.udp().bind(67)?);
+    /// sender.set_broadcast(true);
+    /// socket.set_broadcast(true);
+    /// sender.send_to(b"anybody?", ([255; 4], 67)).await?;
+    /// assert_eq!(socket.recv_datagram().await?.payload(), b"anybody?");
+    /// # Ok(()) });
+    /// ```
     pub fn set_broadcast(&self, allowed: bool) {
         let mut state = self.bound.shared.state.borrow_mut();
         state.host.udp_mut().set_broadcast(self.bound.id, allowed);
@@ -124,7 +160,8 @@ impl UdpSocket {
         state.host.udp_mut().set_options(self.bound.id, options);
     }
 
-    /// Lets what it sends to one host have this TTL or hop limit.
+    /// Lets what it sends to one host have this TTL (RFC 791) or hop limit (RFC 8200): 1 to 255 hops.
+    /// With 0 nothing leaves the host.
     pub fn set_hop_limit(&self, hop_limit: u8) {
         self.set_options(Options { hop_limit: Some(hop_limit), ..self.options() });
     }
@@ -153,14 +190,14 @@ impl UdpSocket {
         self.set_options(Options { ecn: Some(ecn), ..self.options() });
     }
 
-    /// Lets what does not pass in one piece be refused with [`SendError::PacketTooBig`], or be
+    /// Lets what does not pass in one piece (RFC 791 §2.3, RFC 8200 §4.5) be refused with [`SendError::PacketTooBig`], or be
     /// fragmented, as it is at first.
     pub fn set_dont_fragment(&self, dont_fragment: bool) {
         self.set_options(Options { dont_fragment: Some(dont_fragment), ..self.options() });
     }
 
     /// The largest IP datagram, in bytes with its headers, that is known to pass to a destination in
-    /// one piece: of UDP's payload, 28 bytes less over IPv4, 48 less over IPv6.
+    /// one piece (RFC 1191, RFC 8201): of UDP's payload, 28 bytes less over IPv4, 48 less over IPv6.
     ///
     /// # Errors
     /// [`SendError::RouteNotFound`] if there is no way there.

@@ -73,6 +73,18 @@ pub struct Stack {
 impl Stack {
     /// A stack on any device, with a task of its own to drive it.
     ///
+    /// ```
+    /// let (left, right, _cable) = netsim::device::pair(1_500);
+    /// mkernel::block_on(async {
+    ///     let at = |cidr: &str| mnet::Config::new(cidr.parse().unwrap());
+    ///     let ours = mnet::Stack::new(left, &at("10.0.0.1/24")).unwrap();
+    ///     let theirs = mnet::Stack::new(right, &at("10.0.0.2/24")).unwrap();
+    ///     let socket = theirs.udp().bind(7).unwrap();
+    ///     ours.udp().send_to(b"hello", ([10, 0, 0, 2], 7)).await.unwrap();
+    ///     assert_eq!(socket.recv_datagram().await.unwrap().payload(), b"hello");
+    /// });
+    /// ```
+    ///
     /// # Errors
     /// [`ConfigError`], which says what does not fit.
     pub fn new(device: impl Device + 'static, config: &Config) -> Result<Self, ConfigError> {
@@ -117,6 +129,16 @@ impl Stack {
     /// claimed it for a second (RFC 4862 §5.4).
     ///
     /// `false` if no host can have it, this host has it already, or has as many as it may.
+    ///
+    /// ```
+    /// use mnet::Ipv4Cidr;
+    ///
+    /// # snippets::two_hosts(async |ours, theirs| {
+    /// # drop(theirs);
+    /// assert!(ours.add_address(Ipv4Cidr::new([10, 0, 0, 3].into(), 24).unwrap()));
+    /// let socket = ours.udp().bind(([10, 0, 0, 3], 7))?;
+    /// # Ok(()) });
+    /// ```
     pub fn add_address(&self, address: impl Into<IpCidr>) -> bool {
         self.change(|stack, now| stack.add_address(now, address.into()))
     }
@@ -141,13 +163,14 @@ impl Stack {
         self.change(|stack, _| stack.remove_route(prefix.into(), gateway))
     }
 
-    /// The DNS servers of the network, as DHCP and routers name them, best first.
+    /// The DNS servers of the network, as DHCP (RFC 2132 §3.8) and routers (RFC 8106) name them, best
+    /// first.
     #[must_use]
     pub fn dns_servers(&self) -> Vec<IpAddr> {
         self.shared.state.borrow().host.dns_servers().collect()
     }
 
-    /// What a DHCP server has leased to the host.
+    /// What a DHCP server has leased to the host (RFC 2131); `None` before that, or without DHCP.
     #[must_use]
     pub fn lease(&self) -> Option<Lease> {
         self.shared.state.borrow().host.lease().cloned()
@@ -170,11 +193,28 @@ impl Stack {
     ///
     /// What is sent is on its way once `main` has awaited something else; a `main` that returns
     /// right after it sends ends the image before that, unless it awaits this.
+    ///
+    /// ```
+    /// # snippets::two_hosts(async |ours, theirs| {
+    /// # let sink = theirs.udp().bind(9)?;
+    /// ours.udp().send_to(b"goodbye", ([10, 0, 0, 2], 9)).await?;
+    /// ours.flush().await;
+    /// # drop(sink);
+    /// # Ok(()) });
+    /// ```
     pub async fn flush(&self) {
         self.waits().flushed().await;
     }
 
     /// Its counters, as they are now.
+    ///
+    /// ```
+    /// # snippets::two_hosts(async |ours, theirs| {
+    /// ours.udp().send_to(b"to a closed port", ([10, 0, 0, 2], 9)).await?;
+    /// # mkernel::sleep(core::time::Duration::from_millis(20)).await;
+    /// assert_eq!(theirs.stats().dropped[mnet::Drop::UdpNoSocket], 1);
+    /// # Ok(()) });
+    /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.shared.state.borrow().host.stats().clone()

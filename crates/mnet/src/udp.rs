@@ -22,7 +22,19 @@ impl Udp {
     }
 
     /// Makes a socket. `local` is a port, or an address of the host's and a port; port 0 picks a
-    /// random ephemeral one.
+    /// random ephemeral one (RFC 6056 §3.3.1).
+    ///
+    /// ```
+    /// # snippets::two_hosts(async |ours, theirs| {
+    /// let socket = theirs.udp().bind(7)?;
+    /// let on_one_address = theirs.udp().bind(([10, 0, 0, 2], 8))?;
+    /// let somewhere = theirs.udp().bind(0)?;
+    /// assert_ne!(somewhere.local().port, 0);
+    ///
+    /// let refused = theirs.udp().bind(7).unwrap_err();
+    /// assert_eq!(refused.to_string(), "UDP port 7 is in use by a socket on all addresses");
+    /// # Ok(()) });
+    /// ```
     ///
     /// # Errors
     /// [`BindError`], which says why not.
@@ -40,6 +52,18 @@ impl Udp {
     /// From the first call on the port is open: what comes between two calls waits in its queue,
     /// and each datagram goes to one reader. Cancel-safe: a wait that is dropped loses nothing.
     ///
+    /// ```
+    /// # snippets::two_hosts(async |ours, theirs| {
+    /// let reader = mkernel::spawn({
+    ///     let udp = theirs.udp();
+    ///     async move { udp.recv_from(7, &mut [0; 1_500]).await }
+    /// });
+    /// # mkernel::yield_now().await;
+    /// ours.udp().send_from(9, b"hello", ([10, 0, 0, 2], 7)).await?;
+    /// assert_eq!(reader.await?, Ok((5, ([10, 0, 0, 1], 9).into())));
+    /// # Ok(()) });
+    /// ```
+    ///
     /// # Errors
     /// [`RecvError`]: the port is 0 or a [`UdpSocket`] has it, or the device is gone.
     pub async fn recv_from(
@@ -54,6 +78,19 @@ impl Udp {
 
     /// Receives on a port as [`Udp::recv_from`] does: from one address only, or until a trigger
     /// fires.
+    ///
+    /// ```
+    /// use mnet::{RecvError, RecvOptions};
+    ///
+    /// # snippets::two_hosts(async |ours, theirs| {
+    /// let stop = mkernel::Trigger::new();
+    /// stop.fire();
+    /// let options = RecvOptions::new().source([10, 0, 0, 1]).trigger(&stop);
+    /// let stopped = theirs.udp().recv_from_with(7, &mut [0; 1_500], options).await;
+    /// assert_eq!(stopped, Err(RecvError::Fired));
+    /// # drop(ours);
+    /// # Ok(()) });
+    /// ```
     ///
     /// # Errors
     /// [`RecvError::Fired`], and as [`Udp::recv_from`].
@@ -94,10 +131,18 @@ impl Udp {
         Ok(Datagram::new(Rc::clone(&self.shared), datagram))
     }
 
-    /// Sends a datagram from a random port that nobody uses.
+    /// Sends a datagram from a random port that nobody uses (RFC 6056 §3.3.1).
     ///
     /// It returns when the datagram is on its way to the device, or queued for a neighbour whose
     /// address is yet to be found; it waits only while the device takes no more.
+    ///
+    /// ```
+    /// # snippets::two_hosts(async |ours, theirs| {
+    /// let socket = theirs.udp().bind(7)?;
+    /// ours.udp().send_to(b"hello", ([10, 0, 0, 2], 7)).await?;
+    /// assert!(socket.recv_datagram().await?.remote().port() >= 32_768);
+    /// # Ok(()) });
+    /// ```
     ///
     /// # Errors
     /// [`SendError`] if it is known that the datagram will not arrive.
@@ -110,6 +155,14 @@ impl Udp {
     }
 
     /// Sends a datagram from a port, or from an address and a port, as [`Udp::send_to`] does.
+    ///
+    /// ```
+    /// # snippets::two_hosts(async |ours, theirs| {
+    /// let socket = theirs.udp().bind(7)?;
+    /// ours.udp().send_from(9, b"hello", ([10, 0, 0, 2], 7)).await?;
+    /// assert_eq!(socket.recv_datagram().await?.remote().port(), 9);
+    /// # Ok(()) });
+    /// ```
     ///
     /// # Errors
     /// [`SendError`] if it is known that the datagram will not arrive.
@@ -125,6 +178,14 @@ impl Udp {
 
     /// Sends a datagram of `length` bytes from a random port, as [`Udp::send_to`] does. `fill`
     /// writes its payload straight into the packet; what it finds there is of no meaning.
+    ///
+    /// ```
+    /// # snippets::two_hosts(async |ours, theirs| {
+    /// let socket = theirs.udp().bind(7)?;
+    /// ours.udp().send_with(([10, 0, 0, 2], 7), 4, |room| room.fill(b'x')).await?;
+    /// assert_eq!(socket.recv_datagram().await?.payload(), b"xxxx");
+    /// # Ok(()) });
+    /// ```
     ///
     /// # Errors
     /// [`SendError`] if it is known that the datagram will not arrive.

@@ -16,35 +16,40 @@ use crate::ip::{Ip, Metadata, Network};
 use crate::stats::Drop;
 use crate::wire::{icmpv4, icmpv6, ipv4, udp};
 
-/// What an ICMP message says has become of a datagram that was sent.
+/// What an ICMP message says has become of a datagram that was sent: types and codes of RFC 792 and
+/// RFC 1812 §5.2.7 over IPv4, of RFC 4443 §3 over IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum IcmpError {
-    /// Nobody listens on its port.
+    /// Nobody listens on its port. ICMP type 3, code 3; ICMPv6 type 1, code 4.
     #[error("port unreachable")]
     PortUnreachable,
-    /// Its destination does not answer.
+    /// Its destination does not answer. ICMP type 3, code 1 and those that have no other place here;
+    /// ICMPv6 type 1, code 3. Or no neighbour was found (RFC 4861 §7.2.2).
     #[error("host unreachable")]
     HostUnreachable,
-    /// There is no way to its destination.
+    /// There is no way to its destination. ICMP type 3, code 0 and its like; ICMPv6 type 1, codes 0
+    /// and 2.
     #[error("network unreachable")]
     NetworkUnreachable,
-    /// Its destination does not speak UDP.
+    /// Its destination does not speak UDP. ICMP type 3, code 2; ICMPv6 type 4, code 1.
     #[error("protocol unreachable")]
     ProtocolUnreachable,
-    /// Somebody on the way does not let it pass.
+    /// Somebody on the way does not let it pass. ICMP type 3, codes 9, 10 and 13; ICMPv6 type 1, codes 1,
+    /// 5 and 6.
     #[error("prohibited")]
     Prohibited,
-    /// It does not fit into what passes on the way.
+    /// It does not fit into what passes on the way. ICMP type 3, code 4 (RFC 1191); ICMPv6 type 2
+    /// (RFC 8201).
     #[error("packet too big: {mtu} bytes pass")]
     PacketTooBig {
         /// The largest IP datagram that passes, in bytes with its headers.
         mtu: u16,
     },
-    /// It took too many hops, or its fragments too long.
+    /// It took too many hops, or its fragments too long. ICMP type 11; ICMPv6 type 3.
     #[error("time exceeded")]
     TimeExceeded,
-    /// Something is wrong with its headers.
+    /// Something is wrong with its headers. ICMP type 12; ICMPv6 type 4, codes 0, 2 and 3.
     #[error("parameter problem")]
     ParameterProblem,
     /// Something that is not known here: all unknown errors are for who sent the datagram to hear

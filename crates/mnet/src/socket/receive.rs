@@ -20,6 +20,16 @@ impl UdpSocket {
     /// Waits for a datagram, copies its payload to `buffer`, and returns how many bytes that were
     /// and who sent it.
     ///
+    /// ```
+    /// # snippets::two_hosts(async |ours, theirs| {
+    /// let socket = theirs.udp().bind(7)?;
+    /// ours.udp().send_from(9, b"hello", ([10, 0, 0, 2], 7)).await?;
+    /// let mut buffer = [0; 1_500];
+    /// let (length, from) = socket.recv_from(&mut buffer).await?;
+    /// assert_eq!((&buffer[..length], from), (&b"hello"[..], ([10, 0, 0, 1], 9).into()));
+    /// # Ok(()) });
+    /// ```
+    ///
     /// # Errors
     /// [`RecvError::DeviceGone`]; of a connected socket, [`RecvError::DestinationUnreachable`].
     pub async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), RecvError> {
@@ -51,6 +61,15 @@ impl UdpSocket {
 
     /// Waits for a datagram and hands it over in the packet that it came in.
     ///
+    /// ```
+    /// # snippets::two_hosts(async |ours, theirs| {
+    /// let socket = theirs.udp().bind(7)?;
+    /// ours.udp().send_to(b"hello", ([10, 0, 0, 2], 7)).await?;
+    /// let datagram = socket.recv_datagram().await?;
+    /// assert_eq!((datagram.payload(), datagram.dropped_before()), (&b"hello"[..], 0));
+    /// # Ok(()) });
+    /// ```
+    ///
     /// # Errors
     /// As [`UdpSocket::recv_from`].
     pub async fn recv_datagram(&self) -> Result<Datagram, RecvError> {
@@ -72,6 +91,19 @@ impl UdpSocket {
 
     /// Waits for a datagram, and appends it and those that are there with it to `datagrams`, `limit`
     /// in all. Returns how many.
+    ///
+    /// ```
+    /// # snippets::two_hosts(async |ours, theirs| {
+    /// let socket = theirs.udp().bind(7)?;
+    /// for _ in 0..3 {
+    ///     ours.udp().send_to(b"hello", ([10, 0, 0, 2], 7)).await?;
+    /// }
+    /// let mut datagrams = Vec::new();
+    /// while datagrams.len() < 3 {
+    ///     socket.recv_many(&mut datagrams, 64).await?;
+    /// }
+    /// # Ok(()) });
+    /// ```
     ///
     /// # Errors
     /// As [`UdpSocket::recv_from`].
@@ -115,6 +147,16 @@ impl UdpSocket {
     }
 
     /// Receives as [`UdpSocket::recv_from`] does, if a datagram is there now.
+    ///
+    /// ```
+    /// use mnet::RecvError;
+    ///
+    /// # snippets::two_hosts(async |ours, theirs| {
+    /// let socket = theirs.udp().bind(7)?;
+    /// assert_eq!(socket.try_recv_from(&mut [0; 1_500]), Err(RecvError::WouldBlock));
+    /// # drop(ours);
+    /// # Ok(()) });
+    /// ```
     ///
     /// # Errors
     /// [`RecvError::WouldBlock`] if none is, and as [`UdpSocket::recv_from`].
@@ -183,7 +225,20 @@ impl UdpSocket {
     }
 
     /// Waits for an ICMP error about something that this socket has sent. The newest sixteen wait in
-    /// a queue of their own. Only those are believed that quote what was really sent.
+    /// a queue of their own. Only those are believed that quote what was really sent
+    /// (RFC 5927 §4.1).
+    ///
+    /// ```
+    /// use mnet::IcmpError;
+    ///
+    /// # snippets::two_hosts(async |ours, theirs| {
+    /// let socket = ours.udp().bind(0)?;
+    /// socket.send_to(b"to a closed port", ([10, 0, 0, 2], 9)).await?;
+    /// let report = socket.recv_error().await?;
+    /// assert_eq!((report.remote.port(), report.error), (9, IcmpError::PortUnreachable));
+    /// # drop(theirs);
+    /// # Ok(()) });
+    /// ```
     ///
     /// # Errors
     /// [`RecvError::DeviceGone`].

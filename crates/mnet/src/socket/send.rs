@@ -17,6 +17,18 @@ use crate::udp::send_with;
 impl UdpSocket {
     /// Sends a datagram.
     ///
+    /// ```
+    /// use mnet::Destination;
+    ///
+    /// # snippets::two_hosts(async |ours, theirs| {
+    /// let (socket, sink) = (ours.udp().bind(0)?, theirs.udp().bind(9)?);
+    /// socket.send_to(b"plain", ([10, 0, 0, 2], 9)).await?;
+    /// socket.send_to(b"marked", Destination::from(([10, 0, 0, 2], 9)).dscp(46)).await?;
+    /// assert_eq!(sink.recv_datagram().await?.dscp(), 0);
+    /// assert_eq!(sink.recv_datagram().await?.dscp(), 46);
+    /// # Ok(()) });
+    /// ```
+    ///
     /// # Errors
     /// [`SendError`] if it is known that it will not arrive; of a connected socket, also if an ICMP
     /// error has said so of one before, and then nothing is sent.
@@ -30,6 +42,14 @@ impl UdpSocket {
 
     /// Sends a datagram of `length` bytes. `fill` writes its payload straight into the packet; what it
     /// finds there is of no meaning.
+    ///
+    /// ```
+    /// # snippets::two_hosts(async |ours, theirs| {
+    /// let (socket, sink) = (ours.udp().bind(0)?, theirs.udp().bind(9)?);
+    /// socket.send_with(([10, 0, 0, 2], 9), 4, |room| room.copy_from_slice(&7_u32.to_be_bytes())).await?;
+    /// assert_eq!(sink.recv_datagram().await?.payload(), [0, 0, 0, 7]);
+    /// # Ok(()) });
+    /// ```
     ///
     /// # Errors
     /// As [`UdpSocket::send_to`].
@@ -54,6 +74,15 @@ impl UdpSocket {
     /// Sends several datagrams, each to its destination, in order. Returns how many: all, or those
     /// before the first that could not be sent.
     ///
+    /// ```
+    /// # snippets::two_hosts(async |ours, theirs| {
+    /// let (socket, sink) = (ours.udp().bind(0)?, theirs.udp().bind(9)?);
+    /// let sent = socket.send_many([(b"one", ([10, 0, 0, 2], 9)), (b"two", ([10, 0, 0, 2], 9))]).await?;
+    /// assert_eq!(sent, 2);
+    /// # drop(sink);
+    /// # Ok(()) });
+    /// ```
+    ///
     /// # Errors
     /// As [`UdpSocket::send_to`], if it is the first that could not be sent.
     pub async fn send_many<P, D>(
@@ -77,6 +106,19 @@ impl UdpSocket {
 
     /// Sends a buffer as datagrams of `length` bytes of payload each, but for the last, which has what
     /// is left. An empty buffer is no datagram.
+    ///
+    /// ```
+    /// use core::num::NonZeroU16;
+    ///
+    /// # snippets::two_hosts(async |ours, theirs| {
+    /// let (socket, sink) = (ours.udp().bind(0)?, theirs.udp().bind(9)?);
+    /// let segment = NonZeroU16::new(4).unwrap();
+    /// socket.send_segments(b"onetwothree", segment, ([10, 0, 0, 2], 9)).await?;
+    /// for expected in [&b"onet"[..], b"woth", b"ree"] {
+    ///     assert_eq!(sink.recv_datagram().await?.payload(), expected);
+    /// }
+    /// # Ok(()) });
+    /// ```
     ///
     /// # Errors
     /// As [`UdpSocket::send_to`]; those before the one that could not be sent have been.
