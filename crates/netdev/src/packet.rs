@@ -113,6 +113,15 @@ impl Pool {
 
     /// Takes a packet with `room` bytes or more behind [`HEADROOM`]: a large one only if others
     /// have not so many.
+    ///
+    /// ```
+    /// use netdev::Pool;
+    ///
+    /// let pool = Pool::new(2, 2_048).with_large(64 * 1_024);
+    /// assert!(!pool.take_sized(1_472).unwrap().is_large());
+    /// assert!(pool.take_sized(9_000).unwrap().is_large());
+    /// assert!(pool.take_sized(100_000).is_none());
+    /// ```
     #[must_use]
     #[inline]
     pub fn take_sized(&self, room: usize) -> Option<Packet> {
@@ -247,6 +256,17 @@ impl Packet {
 
     /// Takes `count` bytes, or all there are, off the window's front. They can be had back with
     /// [`Packet::prepend`].
+    ///
+    /// ```
+    /// use netdev::Pool;
+    ///
+    /// let mut packet = Pool::new(1, 256).take().unwrap();
+    /// packet.append(8).unwrap().copy_from_slice(b"headdata");
+    /// packet.trim_front(4);
+    /// assert_eq!(packet.bytes(), b"data");
+    /// packet.prepend(4).unwrap().copy_from_slice(b"HEAD");
+    /// assert_eq!(packet.bytes(), b"HEADdata");
+    /// ```
     #[inline]
     pub fn trim_front(&mut self, count: usize) {
         self.start += count.min(self.len()) as u32;

@@ -173,6 +173,34 @@ impl Network {
     }
 
     /// Adds a router, which is not attached to anything yet.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use mnet_proto::{Config, Ipv4Cidr};
+    /// use netsim::{Link, Network};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut net = Network::new(1);
+    /// let (here, there) = (net.link(Link::default()), net.link(Link::default()));
+    /// let router = net.router();
+    /// let at = |third| Ipv4Cidr::new([10, 0, third, 1].into(), 24).expect("24 is a prefix length");
+    /// net.attach(router, here, &[at(1).into()]);
+    /// net.attach(router, there, &[at(2).into()]);
+    /// let config = |cidr: &str, gateway: [u8; 4]| {
+    ///     cidr.parse().map(|cidr| Config::new(cidr).with_ipv4_gateway(gateway.into()).without_ipv6())
+    /// };
+    /// let a = net.host(here, &config("10.0.1.2/24", [10, 0, 1, 1])?)?;
+    /// let b = net.host(there, &config("10.0.2.2/24", [10, 0, 2, 1])?)?;
+    /// let socket = net.bind(b, 7)?;
+    /// net.run_for(Duration::from_secs(10));
+    ///
+    /// net.send(a, 5_000, ([10, 0, 2, 2], 7), b"hello")?;
+    /// net.run_for(Duration::from_secs(1));
+    /// assert_eq!(net.receive(b, socket).expect("it is routed").hop_limit, 63);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn router(&mut self) -> RouterId {
         self.routers.push(Forwarder { router: Router::new(), plugs: Vec::new() });
         RouterId(self.routers.len() - 1)

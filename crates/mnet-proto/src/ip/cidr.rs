@@ -49,6 +49,17 @@ impl Ipv4Cidr {
     }
 
     /// Whether `address` has this prefix.
+    ///
+    /// ```
+    /// use mnet_proto::Ipv4Cidr;
+    ///
+    /// let cidr: Ipv4Cidr = "10.0.0.2/24".parse()?;
+    /// assert!(cidr.contains([10, 0, 0, 255].into()) && !cidr.contains([10, 0, 1, 2].into()));
+    ///
+    /// let refused = "10.0.0.2".parse::<Ipv4Cidr>().unwrap_err();
+    /// assert_eq!(refused.to_string(), "not an address with a prefix length, such as 10.0.0.2/24");
+    /// # Ok::<_, mnet_proto::ParseCidrError>(())
+    /// ```
     #[must_use]
     pub const fn contains(self, address: Ipv4Addr) -> bool {
         (self.address.to_bits() ^ address.to_bits()) & self.mask() == 0

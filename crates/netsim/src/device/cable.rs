@@ -7,6 +7,16 @@ use netdev::{Device, Gone, Mac, Packet, Pool, Received};
 
 /// Two devices with a cable between them: what one sends, the other receives, in order and at once.
 /// Their addresses are 02:00:00:00:00:01 and 02:00:00:00:00:02.
+///
+/// ```
+/// use netsim::device::pair;
+///
+/// let (mut left, mut right, cable) = pair(1_500);
+/// left.push(b"a frame");
+/// assert_eq!(right.pop().as_deref(), Some(&b"a frame"[..]));
+/// drop(right);
+/// assert_eq!(cable.plugs(), 1);
+/// ```
 #[must_use]
 pub fn pair(mtu: u16) -> (Plug, Plug, Cable) {
     let shared = Rc::new(Shared::default());

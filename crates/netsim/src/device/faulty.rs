@@ -33,6 +33,17 @@ struct Lane {
 
 impl<D: Device> Faulty<D> {
     /// Wraps a device: these faults for what it receives, and these for what it sends.
+    ///
+    /// ```
+    /// use netsim::Faults;
+    /// use netsim::device::{Faulty, pair};
+    ///
+    /// let (left, _right, _cable) = pair(1_500);
+    /// let bad = Faults { loss: 0.1, reorder: 0.2, ..Faults::NONE };
+    /// // Half of this is lost on the way in, a tenth on the way out; 42 decides which.
+    /// let left = Faulty::new(left, Faults { loss: 0.5, ..bad }, bad, 42);
+    /// # let _ = left;
+    /// ```
     #[must_use]
     pub fn new(device: D, receive: Faults, transmit: Faults, seed: u64) -> Self {
         let mut chance = Chance::new(seed);
