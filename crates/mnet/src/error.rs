@@ -1,4 +1,4 @@
-use mkernel::{Aborted, AcquireError};
+use mkernel::{Aborted, AcquireError, Elapsed};
 use mnet_proto::{BindError, ConfigError, IcmpError, JoinError, SendError};
 use thiserror::Error;
 
@@ -65,4 +65,7 @@ pub enum Error {
     /// A task that was waited for has been aborted.
     #[error(transparent)]
     Aborted(#[from] Aborted),
+    /// Something took longer than it was given.
+    #[error(transparent)]
+    Elapsed(#[from] Elapsed),
 }
