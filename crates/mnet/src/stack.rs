@@ -189,7 +189,8 @@ impl Stack {
         changed
     }
 
-    /// Waits until all that was sent so far is with the device, or has been given up.
+    /// Waits until all that was sent so far is with the device, or has been given up; what others send
+    /// meanwhile is waited for too.
     ///
     /// What is sent is on its way once `main` has awaited something else; a `main` that returns
     /// right after it sends ends the image before that, unless it awaits this.

@@ -283,11 +283,16 @@ fn the_device_is_let_go_with_the_last_handle() {
     block_on(async {
         let (a, b, cable) = pair();
         let socket = b.udp().bind(7).unwrap();
-        yield_now().await;
+        a.udp().send_to(b"x", at_b(7)).await.unwrap();
+        let kept = timeout(LONG, socket.recv_datagram()).await.unwrap().unwrap();
         drop((a, b));
         yield_now().await;
         assert_eq!(cable.plugs(), 1);
         drop(socket);
+        yield_now().await;
+        // A datagram can still be answered.
+        assert_eq!(cable.plugs(), 1);
+        drop(kept);
         yield_now().await;
         assert_eq!(cable.plugs(), 0);
     });

@@ -83,6 +83,32 @@ fn a_port_that_refuses_stops_no_server_and_is_told_to_who_asks() {
 }
 
 #[test]
+fn a_port_that_refuses_is_nothing_to_readers_of_a_port_by_its_number() {
+    block_on(async {
+        let (a, b, _cable) = pair();
+        let udp = a.udp();
+        let reader = spawn({
+            let udp = udp.clone();
+            async move { udp.recv_from(53, &mut [0; 20]).await }
+        });
+        yield_now().await;
+        udp.send_from(53, b"x", at_b(CLOSED)).await.unwrap();
+        timeout(LONG, async {
+            while a.stats().icmp_errors_received == 0 {
+                sleep(SHORT).await;
+            }
+        })
+        .await
+        .unwrap();
+        assert!(!reader.is_finished());
+        assert_eq!(udp.send_from(53, b"x", at_b(CLOSED)).await, Ok(()));
+        b.udp().send_from(9, b"question", (A, 53)).await.unwrap();
+        let received = timeout(LONG, reader).await.unwrap().unwrap();
+        assert_eq!(received, Ok((8, (B, 9).into())));
+    });
+}
+
+#[test]
 fn bad_use_is_told_what_is_bad_about_it() {
     block_on(async {
         let (a, _b, cable) = pair();
