@@ -195,7 +195,7 @@ impl Udp {
         length: usize,
         fill: impl FnOnce(&mut [u8]),
     ) -> Result<(), SendError> {
-        self.send_from_with(Local::default(), to, length, fill).await
+        send_with(&self.shared, Local::default(), to.into(), length, fill).await
     }
 
     /// Sends a datagram from a port, or from an address and a port, as [`Udp::send_with`] does.
