@@ -1,6 +1,7 @@
 //! However waits begin, are polled and are given up: no datagram is lost or comes twice, who can go
 //! on is woken, and nothing is left behind.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,8 +12,13 @@ use mkernel::{Trigger, block_on, yield_now};
 use mnet::{RecvError, RecvOptions, UdpSocket};
 use proptest::prelude::*;
 
-use crate::wire::{A, meet, pair};
+use crate::wire::{A, meet, pair_with};
 use crate::{at_b, number};
+
+/// As many ICMP errors wait for a socket.
+const ERRORS: usize = 16;
+/// Not a number that is sent.
+const REFUSED: u16 = 10_000;
 
 /// Ways to receive.
 #[derive(Clone, Copy, Debug)]
@@ -24,12 +30,15 @@ enum Way {
     FromA,
     FromNobody,
     Triggered,
+    Error,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
     /// So many datagrams come.
     Arrive(u8),
+    /// Something that was sent is refused.
+    Refuse,
     Begin(Way),
     Poll(usize),
     GiveUp(usize),
@@ -42,10 +51,11 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     use Way::*;
     let way = prop::sample::select(vec![
-        RecvFrom, Datagram, Many, Readable, FromA, FromNobody, Triggered,
+        RecvFrom, Datagram, Many, Readable, FromA, FromNobody, Triggered, Error,
     ]);
     prop_oneof![
         4 => (0..4u8).prop_map(Step::Arrive),
+        2 => Just(Step::Refuse),
         4 => way.prop_map(Step::Begin),
         6 => any::<usize>().prop_map(Step::Poll),
         3 => any::<usize>().prop_map(Step::GiveUp),
@@ -89,6 +99,10 @@ impl Wait {
                     assert!((1..=3).contains(&count) && count == datagrams.len());
                     return datagrams.iter().map(|datagram| number(datagram.payload())).collect();
                 }
+                Way::Error => {
+                    let report = socket.recv_error().await.unwrap();
+                    return vec![REFUSED + report.remote.port()];
+                }
                 Way::Readable => {
                     socket.readable().await;
                     return Vec::new();
@@ -122,9 +136,10 @@ impl Wait {
     }
 
     /// Whether it has been told to go on, if it can.
-    fn is_told(&self, waiting: usize, fired: bool) -> bool {
+    fn is_told(&self, waiting: usize, errors: usize, fired: bool) -> bool {
         let can_go_on = match self.way {
             Way::FromNobody => false,
+            Way::Error => errors > 0,
             Way::Triggered => fired || waiting > 0,
             _ => waiting > 0,
         };
@@ -140,11 +155,13 @@ async fn settle() {
 }
 
 async fn run(steps: Vec<Step>) {
-    let (a, b, _cable) = pair();
+    let (a, b, _cable) = pair_with(|config| config.icmp_error_burst = 1_000);
     let socket = b.udp().bind(7).unwrap();
     let trigger = Trigger::new();
     let mut waits: Vec<Wait> = Vec::new();
     let (mut sent, mut received) = (0u16, Vec::new());
+    // Ports of which it has been said that they refuse, of which the newest are kept.
+    let (mut refused, mut reported) = (VecDeque::new(), 0u16);
     let by_socket = Arc::<Woken>::default();
     let mut socket_waits = false;
     meet(&a, &b).await;
@@ -158,11 +175,24 @@ async fn run(steps: Vec<Step>) {
                 }
                 settle().await;
             }
+            Step::Refuse => {
+                reported += 1;
+                socket.send_to(b"x", (A, reported)).await.unwrap();
+                settle().await;
+                refused.push_back(reported);
+                refused.drain(..refused.len().saturating_sub(ERRORS));
+            }
             Step::Begin(way) => waits.push(Wait::begin(way, &socket, &trigger)),
             Step::Poll(index) if !waits.is_empty() => {
                 let index = index % waits.len();
                 if let Poll::Ready(numbers) = waits[index].poll() {
-                    received.extend(numbers);
+                    match waits[index].way {
+                        Way::Error => {
+                            let port = refused.pop_front().unwrap();
+                            assert_eq!(numbers, [REFUSED + port]);
+                        }
+                        _ => received.extend(numbers),
+                    }
                     waits.swap_remove(index);
                 }
             }
@@ -187,7 +217,11 @@ async fn run(steps: Vec<Step>) {
         }
         let waiting = usize::from(sent) - received.len();
         for wait in &waits {
-            assert!(wait.is_told(waiting, trigger.is_fired()), "{:?} of {waiting}", wait.way);
+            assert!(
+                wait.is_told(waiting, refused.len(), trigger.is_fired()),
+                "{:?} of {waiting}",
+                wait.way
+            );
         }
         assert!(!socket_waits || waiting == 0 || by_socket.0.load(Ordering::Relaxed));
     }
@@ -197,6 +231,10 @@ async fn run(steps: Vec<Step>) {
         received.push(number(datagram.payload()));
     }
     assert_eq!(received, (0..sent).collect::<Vec<_>>());
+    for port in refused {
+        assert_eq!(socket.try_recv_error().unwrap().remote.port(), port);
+    }
+    assert_eq!(socket.try_recv_error(), Err(RecvError::WouldBlock));
     let wakers: Vec<_> = waits.iter().map(|wait| Arc::clone(&wait.woken)).collect();
     drop((waits, socket));
     for waker in wakers.iter().chain([&by_socket]) {
