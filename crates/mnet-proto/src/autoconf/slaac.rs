@@ -191,7 +191,8 @@ fn set_route(ip: &mut Ip, now: Instant, entry: routes::Entry) {
 fn take_prefix(ip: &mut Ip, now: Instant, prefix: &Prefix) {
     let Some(cidr) = Ipv6Cidr::new(prefix.prefix, prefix.prefix_len) else { return };
     let cidr = cidr.network();
-    if cidr.address().is_unicast_link_local() || cidr.address().is_multicast() {
+    let none = cidr.address().is_unicast_link_local() || cidr.address().is_multicast();
+    if none || prefix.preferred > prefix.valid {
         return;
     }
     if prefix.on_link {
@@ -199,7 +200,7 @@ fn take_prefix(ip: &mut Ip, now: Instant, prefix: &Prefix) {
         entry.expires = until(now, prefix.valid);
         set_route(ip, now, entry);
     }
-    if prefix.autonomous && prefix.preferred <= prefix.valid && prefix.prefix_len == 64 {
+    if prefix.autonomous && prefix.prefix_len == 64 {
         take_address(ip, now, cidr, until(now, prefix.preferred), until(now, prefix.valid));
     }
 }

@@ -135,11 +135,12 @@ pub(crate) fn error(
     rest: [u8; 4],
 ) {
     // RFC 4443 §2.4 (e): never about an error, or about what was sent to many, unless what is wrong
-    // would be so for all of them.
+    // would be so for all of them. If nothing says what it is, that is what is told (RFC 8200 §4.5).
+    let missing = (kind, code) == (PARAMETER_PROBLEM, FIRST_FRAGMENT);
+    let is_error = |&kind: &u8| kind < INFORMATIONAL || kind == REDIRECT;
     let about_error = matches!(
         quoted(packet.bytes()),
-        Some((_, ipv6::ICMP, message))
-            if message.first().is_none_or(|&kind| kind < INFORMATIONAL || kind == REDIRECT)
+        Some((_, ipv6::ICMP, message)) if message.first().map_or(!missing, is_error)
     );
     let to_many = metadata.cast != Cast::Unicast || metadata.link_group;
     let for_all = kind == PACKET_TOO_BIG || (kind == PARAMETER_PROBLEM && code == OPTION);

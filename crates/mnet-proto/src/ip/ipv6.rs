@@ -234,8 +234,11 @@ fn check(
         header_len: 0,
     };
     let (next, total_len) = (header.next_header, HEADER_LEN + header.payload_len());
-    // What is behind the datagram is the frame's padding.
-    packet.truncate(total_len);
+    // What is behind the datagram is the frame's padding, unless its length is said elsewhere (RFC
+    // 2675 §2).
+    if header.payload_len() > 0 || next != ipv6::HOP_BY_HOP {
+        packet.truncate(total_len);
+    }
     let walk = Walk::new(metadata, packet, next);
     let received = match next {
         ipv4::UDP => Some(walk.arrive()),

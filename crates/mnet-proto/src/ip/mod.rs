@@ -58,7 +58,8 @@ pub struct Metadata {
     pub traffic_class: u8,
     /// Whether nobody on its way might fragment it, as nobody may over IPv6.
     pub dont_fragment: bool,
-    /// Whether it came with the option that makes routers look at it (RFC 2113, RFC 2711).
+    /// Whether it came with the option that makes routers look at it (RFC 2113), in IPv6 for MLD (RFC
+    /// 2711).
     pub router_alert: bool,
     /// Whether it came in fragments, if only one.
     pub fragmented: bool,

@@ -14,7 +14,7 @@ use crate::neighbor::{Action, Lookup, arp, ndp};
 use crate::stats::Drop;
 use crate::wire::{ethernet, icmpv6, igmp, ipv4, ipv6};
 
-/// The traffic class of what is said of groups: Internetwork Control (RFC 3376 §4).
+/// The traffic class of what IGMP says of groups: Internetwork Control (RFC 3376 §4).
 const GROUP_CONTROL: u8 = 0xc0;
 
 impl Ip {
@@ -314,13 +314,13 @@ impl Ip {
         let mut packet = self.link.pool.take()?;
         let message = report.message.as_slice();
         let destination = report.destination;
-        let (source, protocol, header_len) = match destination {
+        let (source, protocol, header_len, traffic_class) = match destination {
             IpAddr::V4(group) => {
                 packet.append(message.len())?.copy_from_slice(message);
                 // Who has no address yet says so all the same (RFC 3376 §4.2.13).
                 let source = selection::source_v4(self, group, group);
                 let source = source.unwrap_or(Ipv4Addr::UNSPECIFIED);
-                (IpAddr::V4(source), ipv4::IGMP, ipv4::HEADER_LEN)
+                (IpAddr::V4(source), ipv4::IGMP, ipv4::HEADER_LEN, GROUP_CONTROL)
             }
             IpAddr::V6(group) => {
                 // RFC 3590 §4: from the address for the link, or from none before there is one.
@@ -329,14 +329,14 @@ impl Ip {
                 packet.append(body.len())?.copy_from_slice(body);
                 let rest = [a, b, c, d];
                 icmpv6::Header::emit(&mut packet, kind, code, rest, source, group).then_some(())?;
-                (IpAddr::V6(source), ipv6::ICMP, ipv6::HEADER_LEN)
+                (IpAddr::V6(source), ipv6::ICMP, ipv6::HEADER_LEN, 0)
             }
         };
         let (next_hop, mtu, header_len) = (destination, self.link.mtu, header_len as u16);
         let route = Route { destination, source, next_hop, mtu, header_len };
         let options = SendOptions {
             hop_limit: Some(1),
-            traffic_class: GROUP_CONTROL,
+            traffic_class,
             router_alert: true,
             ..SendOptions::default()
         };

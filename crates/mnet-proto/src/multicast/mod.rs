@@ -246,7 +246,9 @@ impl Multicast {
     /// Takes a query. What it says of robustness and interval has been taken note of.
     fn query(&mut self, now: Instant, ipv6: bool, query: Query) {
         self.expire(now, ipv6);
-        if query.group.is_none() {
+        // In IGMP a query of one group says nothing of who asks (RFC 3376 §7.2.1), in MLD it does
+        // (RFC 3810 §8.2.1).
+        if ipv6 || query.group.is_none() {
             let before = self.querier(ipv6).generation();
             self.querier(ipv6).heard(now, query.generation, query.max_response);
             self.switched(ipv6, before);

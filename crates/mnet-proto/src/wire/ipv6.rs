@@ -13,7 +13,7 @@ mod extension;
 mod tests;
 
 pub use self::extension::{
-    Action, FRAGMENT_LEN, Fragment, Opt, Options, OptionsIter, ROUTER_ALERT,
+    Action, FRAGMENT_LEN, Fragment, JUMBO_PAYLOAD, Opt, Options, OptionsIter, ROUTER_ALERT,
     ROUTER_ALERT_HOP_BY_HOP, Routing, options,
 };
 
@@ -63,6 +63,8 @@ pub enum Malformed {
     Version,
     /// Its payload is longer than the bytes there are.
     Length,
+    /// There is more padding than alignment asks for, or something is in it.
+    Padding,
 }
 
 impl Header {

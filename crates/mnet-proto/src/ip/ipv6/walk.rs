@@ -22,6 +22,11 @@ const PAYLOAD_LENGTH_AT: usize = 4;
 const ROUTING_KIND_AT: usize = 2;
 /// Where a fragment header says what part it is.
 const FRAGMENT_OFFSET_AT: usize = 2;
+/// Where an option's data is, behind its type and length.
+const OPTION_DATA_AT: usize = 2;
+/// Most options in one header: nobody has a use for more (RFC 8504 §5.3).
+const MAX_OPTIONS: usize = 8;
+
 /// The way through a datagram's headers.
 pub(super) struct Walk {
     metadata: Metadata,
@@ -168,30 +173,47 @@ impl Walk {
 
     /// Looks at a header of options (RFC 8200 §4.2).
     fn options(&mut self) -> Result<Step, Fault> {
-        let behind = self.packet.bytes().get(self.at..).unwrap_or_default();
+        let datagram = self.packet.bytes();
+        let behind = datagram.get(self.at..).unwrap_or_default();
         let header = Options::parse(behind).ok_or(Drop::Ipv6Malformed)?;
+        let hop_by_hop = self.next == HOP_BY_HOP;
+        let no_length = datagram.get(PAYLOAD_LENGTH_AT..NEXT_HEADER_AT) == Some(&[0; 2]);
         let options_at = size_of::<Options>();
         let options = behind.get(options_at..header.len()).unwrap_or_default();
-        for option in ipv6::options(options) {
+        for (count, option) in ipv6::options(options).enumerate() {
             let option = option.map_err(|_| Drop::Ipv6Malformed)?;
-            if option.kind == ipv6::ROUTER_ALERT && self.next == HOP_BY_HOP {
-                self.metadata.router_alert = true;
-                continue;
-            }
+            let pointer = self.at + options_at + option.at;
             let reason = Drop::Ipv6Option;
-            let told = match option.action() {
-                Action::Skip => continue,
-                Action::Discard => false,
-                Action::ParameterProblem => true,
-                Action::ParameterProblemUnlessMulticast => {
-                    self.metadata.cast == Cast::Unicast && !self.metadata.link_group
+            let (told, code, pointer) = match (option.kind, option.data, option.action()) {
+                _ if count >= MAX_OPTIONS => (false, OPTION, pointer),
+                (ipv6::ROUTER_ALERT, value, _) if hop_by_hop => {
+                    // Other values are other protocols' (RFC 2711 §2.1).
+                    let value = <[u8; 2]>::try_from(value).map_err(|_| Drop::Ipv6Malformed)?;
+                    self.metadata.router_alert = value == [0; 2];
+                    continue;
+                }
+                // RFC 2675 §3. No link takes as much as it is there for.
+                (ipv6::JUMBO_PAYLOAD, &[0, 0, _, _], _) if hop_by_hop && no_length => {
+                    (true, FIELD, pointer + OPTION_DATA_AT)
+                }
+                (ipv6::JUMBO_PAYLOAD, _, _) if hop_by_hop => (!no_length, FIELD, pointer),
+                (_, _, Action::Skip) => continue,
+                (_, _, Action::Discard) => (false, OPTION, pointer),
+                (_, _, Action::ParameterProblem) => (true, OPTION, pointer),
+                (_, _, Action::ParameterProblemUnlessMulticast) => {
+                    let to_one = self.metadata.cast == Cast::Unicast && !self.metadata.link_group;
+                    (to_one, OPTION, pointer)
                 }
             };
-            if !told {
-                return Err(reason.into());
-            }
-            let pointer = self.at + options_at + option.at;
-            return Err(Fault::Problem { reason, code: OPTION, pointer });
+            return Err(if told {
+                Fault::Problem { reason, code, pointer }
+            } else {
+                reason.into()
+            });
+        }
+        if hop_by_hop && no_length {
+            let (reason, pointer) = (Drop::Ipv6Malformed, PAYLOAD_LENGTH_AT);
+            return Err(Fault::Problem { reason, code: FIELD, pointer });
         }
         Ok(Step::Pass(header.next_header, header.len()))
     }

@@ -149,6 +149,14 @@ fn a_query_of_one_group_does_not_make_the_router_an_older_one() {
 }
 
 #[test]
+fn in_mld_a_query_of_one_group_too_makes_the_router_an_older_one() {
+    let mut scene = Scene::joined(OURS_V6.into(), Filter::ANY);
+    scene.mld(mld::QUERY, 1_000, OURS_V6);
+    scene.pass(1);
+    assert_eq!(scene.said(), [Said::Older(mld::REPORT_V1, OURS_V6.into(), OURS_V6.into())]);
+}
+
+#[test]
 fn of_a_query_of_one_group_only_that_group_is_reported() {
     let mut scene = version_2();
     scene.join(1, ip("239.1.2.4"), Filter::ANY).unwrap();

@@ -305,6 +305,7 @@ fn a_query_is_answered_with_all_groups_but_that_of_all_nodes() {
     assert_eq!(answer(query().hops(2).header(0, &alert)), []);
     assert_eq!(answer(query().hops(1)), []);
     assert_eq!(answer(query().hops(1).header(DESTINATION, &alert)), []);
+    assert_eq!(answer(query().hops(1).header(0, &[0, 0, 5, 2, 0, 1, 1, 0])), []);
     assert_eq!(answer(query().hops(1).header(0, &alert).from(peer())), []);
 }
 

@@ -20,6 +20,13 @@ fn padding() -> [u8; 8] {
     [0, 0, 1, 4, 0, 0, 0, 0]
 }
 
+/// A header of 16 bytes with an option in it of which nobody need know.
+fn long() -> [u8; 16] {
+    let mut header = [0; 16];
+    header[1..4].copy_from_slice(&[1, 0x1e, 12]);
+    header
+}
+
 fn is_answered(datagram: Datagram6) -> bool {
     let answers = scene_with_neighbor().answers(datagram);
     assert!(answers.len() <= 1, "{answers:?}");
@@ -129,7 +136,7 @@ fn extension_headers_are_passed_in_any_order_and_number() {
         many = many.header(DESTINATION, &padding()).header(ROUTING, &routing);
     }
     assert!(is_answered(many));
-    assert!(is_answered(echo(b"").header(DESTINATION, &[&[0, 1][..], &[0; 14]].concat())));
+    assert!(is_answered(echo(b"").header(DESTINATION, &long())));
 }
 
 #[test]
@@ -155,7 +162,7 @@ fn an_unknown_next_header_is_pointed_at_where_it_stands() {
         let behind = raw(unknown, b"abcdefgh").header(DESTINATION, &padding());
         assert_eq!(problem(behind), (1, 40), "{unknown}");
         let behind = raw(unknown, b"abcdefgh")
-            .header(HOP_BY_HOP, &[&[0, 1][..], &[0; 14]].concat())
+            .header(HOP_BY_HOP, &long())
             .header(ROUTING, &[0; 8])
             .header(FRAGMENT, &fragment_header(0, false, 1));
         assert_eq!(problem(behind), (1, 64), "{unknown}");
@@ -182,8 +189,50 @@ fn unknown_options_are_treated_as_their_first_two_bits_say() {
     // Padding, what is known elsewhere, and what comes second.
     let second = echo(b"").header(DESTINATION, &padding()).header(DESTINATION, &option(0xc9));
     assert_eq!(problem(second), (2, 52));
-    let jumbo = echo(b"").header(HOP_BY_HOP, &[0, 0, 0xc2, 4, 0, 1, 0, 0]);
-    assert_eq!(problem(jumbo), (2, 42));
+}
+
+#[test]
+fn a_length_that_does_not_fit_its_field_is_pointed_at() {
+    let jumbo = |high| echo(b"").header(HOP_BY_HOP, &[0, 0, 0xc2, 4, 0, high, 0, 0]);
+    // RFC 2675 §3: beside a length that fits; of what would fit; and what says no length at all.
+    assert_eq!(problem(jumbo(1)), (0, 42));
+    let elsewhere = |datagram: Datagram6| {
+        let mut frame = datagram.frame();
+        frame[18..20].fill(0);
+        let mut scene = scene_with_neighbor();
+        scene.receive(&frame);
+        let dropped = scene.dropped();
+        (scene.sent6().first().map(|seen| (seen.kind(), seen.pointer())), dropped)
+    };
+    let malformed = |pointer| Some((Some((PROBLEM, 0)), pointer));
+    assert_eq!(elsewhere(jumbo(0)), (malformed(44), vec![(Drop::Ipv6Option, 1)]));
+    assert_eq!(elsewhere(jumbo(1)), (None, vec![(Drop::Ipv6Option, 1)]));
+    let padded = echo(b"").header(HOP_BY_HOP, &padding());
+    assert_eq!(elsewhere(padded), (malformed(4), vec![(Drop::Ipv6Malformed, 1)]));
+    assert_eq!(elsewhere(echo(b"")), (None, vec![(Drop::IcmpMalformed, 1)]));
+    // To the destination it is as any other option that is not known.
+    let inside = echo(b"").header(DESTINATION, &[0, 0, 0xc2, 4, 0, 1, 0, 0]);
+    assert_eq!(problem(inside), (2, 42));
+}
+
+#[test]
+fn padding_that_hides_something_and_more_options_than_anybody_needs_are_dropped() {
+    for kind in [HOP_BY_HOP, DESTINATION] {
+        let hidden = echo(b"").header(kind, &[0, 0, 1, 4, 0, 0, 0, 1]);
+        assert_eq!(is_silently_dropped(hidden), Drop::Ipv6Malformed);
+        let padded = echo(b"").header(kind, &[&[0, 1, 1, 12][..], &[0; 12]].concat());
+        assert_eq!(is_silently_dropped(padded), Drop::Ipv6Malformed);
+        let options = |count: u8| {
+            let mut header = [&[0, 2][..], &[0x1e, 0].repeat(count.into())].concat();
+            header.extend([0x1e, 24 - 2 * count - 4]);
+            header.resize(24, 0);
+            echo(b"").header(kind, &header)
+        };
+        assert!(is_answered(options(7)));
+        assert_eq!(is_silently_dropped(options(8)), Drop::Ipv6Option);
+    }
+    let alert = echo(b"").header(HOP_BY_HOP, &[0, 0, 5, 4, 0, 0, 0, 0]);
+    assert_eq!(is_silently_dropped(alert), Drop::Ipv6Malformed);
 }
 
 #[test]
@@ -321,6 +370,7 @@ fn a_first_fragment_without_all_headers_is_refused() {
     assert_eq!(problem(first(DESTINATION, &options[..16])), (3, 0));
     assert_eq!(problem(first(DESTINATION, &[UDP, 0, 1, 4, 0, 0, 0, 0])), (3, 0));
     assert_eq!(problem(first(DESTINATION, &[6, 0, 1, 4, 0, 0, 0, 0])), (3, 0));
+    assert_eq!(problem(first(DESTINATION, &[ICMP6, 0, 1, 4, 0, 0, 0, 0])), (3, 0));
     let mut scene = scene_with_neighbor();
     assert_eq!(scene.answers(first(UDP, &[0; 8])), []);
     assert_eq!(scene.answers(first(ICMP6, &[0; 8]).from(a("2001:db8::77"))), []);

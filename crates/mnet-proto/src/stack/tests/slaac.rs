@@ -429,6 +429,10 @@ fn prefixes_of_which_no_address_can_be_made_are_passed_over() {
         scene.advertise(&prefix_option(prefix, flags, valid, preferred));
         assert_eq!(made(&scene), [], "{prefix} {flags} {valid} {preferred}");
     }
+    // Who contradicts itself is not believed in what is on the link either.
+    let mut scene = self::scene();
+    scene.advertise(&prefix_option("2001:db8:9::/64", ON_LINK, 3_600, 7_200));
+    assert_eq!(sends(&mut scene, a("2001:db8:9::1")).target(), router());
 }
 
 #[test]

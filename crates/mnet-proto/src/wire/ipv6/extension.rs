@@ -11,8 +11,13 @@ pub const FRAGMENT_LEN: usize = 8;
 /// Type of the option that asks routers to look inside (RFC 2711).
 pub const ROUTER_ALERT: u8 = 5;
 
+/// Type of the option that says how long a payload of more than 65,535 bytes is (RFC 2675 §2).
+pub const JUMBO_PAYLOAD: u8 = 0xc2;
+
 const PAD1: u8 = 0;
 const PAD_N: u8 = 1;
+/// Most bytes of padding in a row: what aligns to 8 bytes (RFC 4942 §2.1.9.5, RFC 8504 §5.3).
+const MAX_PADDING: usize = 7;
 
 const MORE_FRAGMENTS: u16 = 0x0001;
 const FRAGMENT_OFFSET: u16 = 0xfff8;
@@ -142,25 +147,29 @@ pub struct OptionsIter<'a> {
 impl<'a> Iterator for OptionsIter<'a> {
     type Item = Result<Opt<'a>, Malformed>;
 
-    /// An option that ends behind the header is [`Malformed::Truncated`], and the last.
+    /// An option that ends behind the header is [`Malformed::Truncated`], and the last; so is padding
+    /// that hides something, or is more than there is a reason for.
     fn next(&mut self) -> Option<Self::Item> {
+        let start = self.at;
         loop {
             let at = self.at;
-            let rest = self.bytes.get(at..)?;
-            let (&kind, rest) = rest.split_first()?;
-            if kind == PAD1 {
-                self.at += 1;
-                continue;
-            }
-            let data = rest.split_first().and_then(|(&len, rest)| rest.get(..usize::from(len)));
-            let Some(data) = data else {
-                self.at = self.bytes.len();
-                return Some(Err(Malformed::Truncated));
+            let (&kind, rest) = self.bytes.get(at..)?.split_first()?;
+            let (head, data) = match rest.split_first() {
+                _ if kind == PAD1 => (1, Some(&[][..])),
+                Some((&len, rest)) => (2, rest.get(..usize::from(len))),
+                None => (2, None),
             };
-            self.at += 2 + data.len();
-            if kind != PAD_N {
-                return Some(Ok(Opt { at, kind, data }));
-            }
+            self.at += head + data.map_or(0, <[u8]>::len);
+            let wrong = match data {
+                None => Malformed::Truncated,
+                Some(data) if kind > PAD_N => return Some(Ok(Opt { at, kind, data })),
+                Some(data) if self.at - start > MAX_PADDING || data.iter().any(|&b| b != 0) => {
+                    Malformed::Padding
+                }
+                Some(_) => continue,
+            };
+            self.at = self.bytes.len();
+            return Some(Err(wrong));
         }
     }
 }
