@@ -6,7 +6,7 @@ use netdev::{Instant, Packet};
 
 use super::{IcmpError, Report, flow, sent};
 use crate::ip::ipv6::quoted;
-use crate::ip::{Cast, Ip, Metadata, Received, SendOptions};
+use crate::ip::{Cast, Ip, Metadata, Network, Received, SendOptions};
 use crate::neighbor::ndp;
 use crate::stats::Drop;
 use crate::wire::icmpv6::*;
@@ -66,6 +66,9 @@ fn echo(ip: &mut Ip, now: Instant, metadata: &Metadata, rest: [u8; 4], mut packe
     if !Header::emit(&mut packet, ECHO_REPLY, 0, rest, source, destination) {
         return ip.count(Drop::NoPacket);
     }
+    if ipv6::HEADER_LEN + packet.len() > ipv6::MIN_MTU.into() {
+        ip.destinations.answered(now, route, rest);
+    }
     let traffic_class = metadata.traffic_class & !0b11;
     let options = SendOptions { traffic_class, ..SendOptions::default() };
     if ip.send(now, &route, ipv6::ICMP, &options, packet).is_ok() {
@@ -100,15 +103,21 @@ fn failed(
         return None;
     };
     let (source, destination) = (datagram.source().into(), datagram.destination().into());
+    // Nobody but the path is told of an echo reply.
+    if header.kind == PACKET_TOO_BIG
+        && ip.is_local(source)
+        && let (ipv6::ICMP, Some(&[ECHO_REPLY, 0, _, _, a, b, c, d])) =
+            (protocol, payload.first_chunk())
+        && ip.destinations.was_answered(destination, [a, b, c, d])
+    {
+        ip.stats.icmp_errors_received += 1;
+        narrow(ip, now, destination, header);
+        return None;
+    }
     let report = sent(ip, source, destination, flow(protocol, payload))?;
     let error = match (header.kind, header.code) {
         (PACKET_TOO_BIG, _) => {
-            let mtu = u16::try_from(u32::from_be_bytes(header.rest)).unwrap_or(u16::MAX);
-            // RFC 8201 §4: one that says that less passes than every link takes is discarded.
-            if mtu < ipv6::MIN_MTU || !ip.destinations.lower_mtu(now, destination, mtu) {
-                return None;
-            }
-            ip.stats.path_mtu_changes += 1;
+            let mtu = narrow(ip, now, destination, header)?;
             IcmpError::PacketTooBig { mtu }
         }
         (DESTINATION_UNREACHABLE, NO_ROUTE | BEYOND_SCOPE) => IcmpError::NetworkUnreachable,
@@ -121,6 +130,17 @@ fn failed(
         (kind, code) => IcmpError::Unknown { kind, code },
     };
     Some(Report { reporter: metadata.source, error, ..report })
+}
+
+/// Hears that less passes on the way to a destination. Returns how much, if that is news.
+fn narrow(ip: &mut Ip, now: Instant, destination: IpAddr, header: Header) -> Option<u16> {
+    let mtu = u16::try_from(u32::from_be_bytes(header.rest)).unwrap_or(u16::MAX);
+    // RFC 8201 §4: one that says that less passes than every link takes is discarded.
+    if mtu < ipv6::MIN_MTU || !ip.destinations.lower_mtu(now, destination, mtu) {
+        return None;
+    }
+    ip.stats.path_mtu_changes += 1;
+    Some(mtu)
 }
 
 /// Tells the sender of a datagram, on whose header the packet's window is, what is wrong with it. The

@@ -36,12 +36,16 @@ struct Destination {
     route: Route,
     // Its source was asked for, and is not what the host would choose.
     by_request: bool,
+    // Nothing was sent there by itself: it makes way for what is.
+    aside: bool,
     generation: u32,
     path_mtu: Option<PathMtu>,
     /// The neighbour to which a router said to send (RFC 4861 §8).
     redirect: Option<Redirect>,
     flows: [Flow; FLOWS],
     newest: usize,
+    // Identifier and sequence number of the last echo reply that may be too long for the path.
+    echo: Option<[u8; 4]>,
 }
 
 #[derive(Clone, Copy)]
@@ -91,6 +95,7 @@ impl Destinations {
         let generation = self.generation;
         let entry = self.entries.get(&destination)?;
         let fresh = entry.generation == generation
+            && !entry.aside
             && entry.path_mtu.is_none_or(|path| now < path.until)
             && entry.redirect.is_none_or(|redirect| now < redirect.until)
             && source.map_or(!entry.by_request, |source| source == entry.route.source);
@@ -99,7 +104,7 @@ impl Destinations {
 
     /// Whether anything was sent to a destination of late.
     pub(crate) fn is_known(&self, destination: IpAddr) -> bool {
-        self.entries.peek(&destination).is_some()
+        self.entries.peek(&destination).is_some_and(|entry| !entry.aside)
     }
 
     /// The neighbour that a router has named for a destination.
@@ -115,11 +120,13 @@ impl Destinations {
         let entry = self.entries.get_or_insert_mut(route.destination, || Destination {
             route,
             by_request,
+            aside: false,
             generation,
             path_mtu: None,
             redirect: None,
             flows: [(0, 0); FLOWS],
             newest: 0,
+            echo: None,
         });
         entry.path_mtu = entry.path_mtu.filter(|path| now < path.until);
         if let Some(path) = entry.path_mtu {
@@ -127,8 +134,40 @@ impl Destinations {
         }
         entry.route = route;
         entry.by_request = by_request;
+        entry.aside = false;
         entry.generation = generation;
         route
+    }
+
+    /// Remembers the route to one of whom others have spoken, or who was answered. That takes no place
+    /// from those to whom anything was sent by itself: if they have them all, it is not remembered.
+    pub(crate) fn set_aside(&mut self, now: Instant, route: Route) {
+        let room = match self.entries.peek(&route.destination) {
+            Some(known) => known.aside,
+            None if self.entries.len() < self.entries.cap().get() => true,
+            None => self.entries.peek_lru().is_some_and(|(_, last)| last.aside),
+        };
+        if room {
+            self.set_route(now, route, false);
+            self.entries.demote(&route.destination);
+            if let Some(entry) = self.entries.peek_mut(&route.destination) {
+                entry.aside = true;
+            }
+        }
+    }
+
+    /// Takes note of an echo reply that goes by this route, and may be too long for some link.
+    pub(crate) fn answered(&mut self, now: Instant, route: Route, echo: [u8; 4]) {
+        self.set_aside(now, route);
+        if let Some(entry) = self.entries.peek_mut(&route.destination) {
+            entry.route.mtu = route.mtu;
+            entry.echo = Some(echo);
+        }
+    }
+
+    /// Whether this was the last echo reply of that kind.
+    pub(crate) fn was_answered(&self, destination: IpAddr, echo: [u8; 4]) -> bool {
+        self.entries.peek(&destination).is_some_and(|entry| entry.echo == Some(echo))
     }
 
     /// A route with the path's MTU in it, if anything is known of the path. Nothing is remembered:
@@ -288,6 +327,28 @@ mod tests {
         }
         assert_eq!(known.entries.len(), 1_024);
         assert!(known.route(START, route(8_000).destination, None).is_none());
+    }
+
+    #[test]
+    fn who_was_only_answered_makes_way_for_those_that_are_sent_to() {
+        let mut known = destinations(4);
+        let first = known.set_route(START, route(1), false).destination;
+        (10..20).for_each(|number| known.answered(START, route(number), [1; 4]));
+        assert_eq!(known.entries.len(), 4);
+        assert!(known.was_answered(route(19).destination, [1; 4]));
+        assert!(!known.was_answered(route(19).destination, [2; 4]));
+        // It is looked up anew when something is sent there, and stays then.
+        assert_eq!(known.route(START, route(19).destination, None), None);
+        known.set_route(START, route(19), false);
+        for number in 2..4 {
+            known.set_route(START, route(number), false);
+        }
+        assert!(known.is_known(first) && known.entries.len() == 4);
+        known.answered(START, route(30), [1; 4]);
+        assert!(!known.was_answered(route(30).destination, [1; 4]));
+        known.answered(START, route(19), [3; 4]);
+        assert!(known.was_answered(route(19).destination, [3; 4]) && known.is_known(first));
+        assert!(known.route(START, route(19).destination, None).is_some());
     }
 
     #[test]

@@ -146,11 +146,18 @@ fn redirected(
     mac: Option<Mac>,
 ) {
     let (destination, next_hop) = (IpAddr::V6(destination), IpAddr::V6(target));
-    if ip.v6.has(target) || !ip.destinations.is_known(destination) {
+    // By whom it goes now, whatever has changed since something was sent there. If nothing was, it
+    // is remembered all the same.
+    let first_hop = if ip.destinations.is_known(destination) {
+        ip.route(now, destination, None)
+    } else {
+        ip.route_back(now, destination, None)
+    };
+    let first_hop = first_hop.ok().filter(|route| route.next_hop == IpAddr::V6(router));
+    let Some(route) = first_hop.filter(|_| !ip.v6.has(target)) else {
         return ip.count(Drop::IcmpUnexpected);
-    }
-    // By whom it goes now, whatever has changed since something was sent there.
-    let _ = ip.route(now, destination, None);
+    };
+    ip.destinations.set_aside(now, route);
     if !ip.destinations.set_redirect(now, destination, router.into(), next_hop) {
         return ip.count(Drop::IcmpUnexpected);
     }

@@ -253,6 +253,38 @@ fn nobody_can_say_that_less_passes_than_every_link_takes_or_more_than_is_sent() 
 }
 
 #[test]
+fn echo_replies_find_the_paths_mtu_too() {
+    let mut scene = scene_with_neighbor();
+    let request = || echo(&[7; 1_400]);
+    scene.receive(&request().frame());
+    let reply = scene.sent().remove(0)[14..].to_vec();
+    let pieces = |scene: &mut Scene| scene.answers(request()).len();
+    // Of another sequence number, or to somebody else, there was no reply.
+    let mut other = reply.clone();
+    other[47] ^= 1;
+    let mut elsewhere = reply.clone();
+    elsewhere[39] ^= 8;
+    for about in [&other, &elsewhere] {
+        scene.receive(&error(2, 0, 1_300, &about[..1_232]).frame());
+    }
+    assert_eq!(scene.dropped(), [(Drop::IcmpUnexpected, 2)]);
+    for mtu in [1_279, 1_448, u32::MAX] {
+        scene.receive(&error(2, 0, mtu, &reply[..1_232]).frame());
+        assert_eq!(pieces(&mut scene), 1, "{mtu}");
+    }
+    for _ in 0..2 {
+        scene.receive(&error(2, 0, 1_300, &reply[..1_232]).frame());
+        assert_eq!(pieces(&mut scene), 2);
+        // What is sent goes by it, too.
+        assert!((1_290..=1_300).contains(&longest(&mut scene)));
+        // It ages, and is found again.
+        scene.drive(seconds(601));
+        scene.meet(peer(), PEER_MAC);
+        assert_eq!(pieces(&mut scene), 1);
+    }
+}
+
+#[test]
 fn a_path_is_found_narrower_by_what_is_said_of_its_fragments_too() {
     let (mut scene, _, _) = sent();
     scene.send6(peer(), &[0; 3_000]).unwrap();
