@@ -247,6 +247,15 @@ impl Ip {
         self.events.push_back(event);
     }
 
+    /// Forgets what followed from a route that is no more. By who is no router any more nothing goes,
+    /// whoever has said so (RFC 4861 §6.3.5).
+    pub(crate) fn lost(&mut self, route: &routes::Entry) {
+        if let Some(router) = route.gateway {
+            self.destinations.no_router(router);
+        }
+        self.destinations.invalidate();
+    }
+
     /// The next change of addresses.
     pub(crate) fn poll_event(&mut self) -> Option<AddressEvent> {
         self.events.pop_front()
@@ -286,8 +295,8 @@ impl Ip {
     #[inline(never)]
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.neighbors.handle_timeout(now);
-        if self.routes.handle_timeout(now) {
-            self.destinations.invalidate();
+        while let Some(route) = self.routes.pop_expired(now) {
+            self.lost(&route);
         }
         arp::handle_timeout(self, now);
         slaac::handle_timeout(self, now);

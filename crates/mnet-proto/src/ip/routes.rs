@@ -151,9 +151,10 @@ impl Routes {
         ends.min().filter(|&first| first < Instant::FAR_FUTURE)
     }
 
-    /// Removes the routes whose time is over; `true` if there was one.
-    pub(crate) fn handle_timeout(&mut self, now: Instant) -> bool {
-        self.remove(|entry| entry.expires <= now)
+    /// Removes a route whose time is over, if there is one, and returns it.
+    pub(crate) fn pop_expired(&mut self, now: Instant) -> Option<Entry> {
+        let at = self.entries.iter().position(|entry| entry.expires <= now)?;
+        Some(self.entries.remove(at))
     }
 }
 
@@ -282,8 +283,8 @@ mod tests {
         short.expires = Instant::from_nanos(5);
         routes.set(short);
         assert_eq!(routes.poll_timeout(), Some(Instant::from_nanos(5)));
-        assert!(!routes.handle_timeout(Instant::from_nanos(4)));
-        assert!(routes.handle_timeout(Instant::from_nanos(5)));
+        assert_eq!(routes.pop_expired(Instant::from_nanos(4)), None);
+        assert_eq!(routes.pop_expired(Instant::from_nanos(5)), Some(short));
         assert_eq!((routes.entries.len(), routes.poll_timeout()), (1, None));
     }
 }

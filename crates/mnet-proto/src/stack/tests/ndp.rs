@@ -104,6 +104,8 @@ fn a_solicitation_that_breaks_a_rule_is_not_answered() {
     no_length.payload[25] = 0;
     let mut long_option = good();
     long_option.payload[25] = 2;
+    let mut long_address = long_option.clone();
+    long_address.payload.extend([0; 8]);
     let atomic = fragment_header(0, false, 1);
     let cases = [
         good().hops(254),
@@ -113,6 +115,7 @@ fn a_solicitation_that_breaks_a_rule_is_not_answered() {
         short,
         no_length,
         long_option,
+        long_address,
         solicit(host(), Some(PEER_MAC)).from(NOBODY),
         solicit(host(), None).from(NOBODY).to(a("ff02::1")),
         solicit(host(), None).from(NOBODY).to(host()),
@@ -124,7 +127,7 @@ fn a_solicitation_that_breaks_a_rule_is_not_answered() {
         assert_eq!(scene.answers(case), [], "{at}");
         let foreign = [(Drop::NdpForeign, 1)];
         let malformed = [(Drop::NdpMalformed, 1)];
-        assert_eq!(scene.dropped(), if at == 11 { foreign } else { malformed }, "{at}");
+        assert_eq!(scene.dropped(), if at == 12 { foreign } else { malformed }, "{at}");
         // Nor is anything learnt from it.
         assert_eq!(way(&mut scene, peer()), None, "{at}");
     }
@@ -445,6 +448,23 @@ fn a_better_first_hop_that_is_no_router_is_left_unless_it_is_the_destination() {
         assert_eq!(way(&mut scene, far()), Some(OTHER_MAC));
         scene.receive(&advert(target, OVERRIDE, Some(OTHER_MAC)).to(host()).frame());
         assert_eq!(way(&mut scene, far()), Some(to));
+    }
+}
+
+#[test]
+fn a_better_first_hop_that_is_a_router_no_more_is_left() {
+    let better = a("fe80::7");
+    let says = |lifetime| router_advert(lifetime, &[]).from(better).sender_mac(OTHER_MAC).frame();
+    for wait in [0, 4] {
+        let mut scene = routed();
+        scene.receive(&says(4));
+        scene.receive(&redirect(better, far(), Some(OTHER_MAC)).frame());
+        assert_eq!(way(&mut scene, far()), Some(OTHER_MAC));
+        if wait == 0 {
+            scene.receive(&says(0));
+        }
+        scene.drive(second(f64::from(wait)));
+        assert_eq!(way(&mut scene, far()), Some(ROUTER_MAC), "{wait}");
     }
 }
 

@@ -18,18 +18,23 @@ const RDNSS: u8 = 25;
 const ON_LINK: u8 = 0x80;
 const AUTONOMOUS: u8 = 0x40;
 
-/// The options of a message, checked: each has a length, and ends where the next starts.
+/// The options of a message, checked: each has a length, and ends where the next starts; and an
+/// Ethernet address is as long as one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options<'a>(&'a [u8]);
 
 impl<'a> Options<'a> {
-    /// The options that these bytes are; `None` if the length of one is 0 or ends behind them.
+    /// The options that these bytes are; `None` if the length of one is 0 or ends behind them, or is
+    /// not an Ethernet address's, whose it should be (RFC 2464 §6).
     pub(super) fn check(bytes: &'a [u8]) -> Option<Self> {
         let mut rest = bytes;
-        while !rest.is_empty() {
+        while let [kind, units, ..] = *rest {
+            if matches!(kind, SOURCE_LINK | TARGET_LINK) && units != 1 {
+                return None;
+            }
             (_, _, rest) = split(rest)?;
         }
-        Some(Self(bytes))
+        rest.is_empty().then_some(Self(bytes))
     }
 
     pub(super) fn bytes(self) -> &'a [u8] {

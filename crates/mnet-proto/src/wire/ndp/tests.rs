@@ -319,8 +319,8 @@ fn options_of_another_form_than_their_type_has_are_unknown() {
         bytes
     };
     for (kind, right, wrong) in [
-        (1, &[1][..], &[2, 3][..]),
-        (2, &[1], &[2, 3]),
+        (1, &[1][..], &[][..]),
+        (2, &[1], &[]),
         (3, &[4], &[1, 3, 5]),
         (4, &[1, 2, 9], &[]),
         (5, &[1], &[2]),
@@ -336,6 +336,9 @@ fn options_of_another_form_than_their_type_has_are_unknown() {
             let bytes = sized(kind, *units);
             assert_eq!(option(&bytes), NdpOption::Unknown(kind), "{kind} of {units}");
         }
+    }
+    for kind in [1, 2] {
+        assert_eq!(Options::check(&sized(kind, 2)), None, "no Ethernet address is as long");
     }
 }
 
