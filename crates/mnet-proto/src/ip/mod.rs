@@ -190,6 +190,7 @@ pub(crate) struct Ip {
     /// What is added to the time that is told others, who need not know how long the host is up.
     pub(crate) told_time: u32,
     identifications: Identifications,
+    flows: ByAddress,
     pub(crate) random: ChaCha20Rng,
     pub(crate) stats: Stats,
     events: VecDeque<AddressEvent>,
@@ -199,7 +200,7 @@ pub(crate) struct Ip {
 impl Ip {
     pub(crate) fn new(config: &Config, link: Link, now: Instant, mut random: ChaCha20Rng) -> Self {
         let mut keys = || (random.next_u64(), random.next_u64());
-        let [by_destination, numbers, by_neighbor] = [keys(), keys(), keys()];
+        let [by_destination, numbers, by_neighbor, flows] = [keys(), keys(), keys(), keys()];
         let mut ip = Self {
             v4: Ipv4::new(config, link.mtu),
             v6: Ipv6::new(config, &link),
@@ -209,6 +210,7 @@ impl Ip {
                 ByAddress(by_destination.0, by_destination.1),
             ),
             identifications: Identifications::new(Keyed(numbers.0, numbers.1)),
+            flows: ByAddress(flows.0, flows.1),
             neighbors: Cache::new(config, ByAddress(by_neighbor.0, by_neighbor.1)),
             reassembler: Reassembler::new(config.reassembly),
             multicast: Multicast::new(config.multicast_limits(), random.next_u64()),

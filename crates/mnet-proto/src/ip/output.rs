@@ -1,6 +1,7 @@
 //! How a datagram leaves: its header, the neighbour it goes to, and, if it is too long, the pieces
 //! that it goes in (RFC 791 §2.3, RFC 8200 §4.5).
 
+use core::hash::{BuildHasher, Hasher};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netdev::{Instant, Mac, Packet};
@@ -140,26 +141,47 @@ impl Ip {
                 ipv4::Header::emit(packet, &fields, !self.link.checksums.fills_ipv4)
             }
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
-                let mut next_header = protocol;
-                if router_alert {
-                    let option = ipv6::ROUTER_ALERT_HOP_BY_HOP(protocol);
-                    let Some(bytes) = packet.prepend(option.len()) else { return false };
-                    bytes.copy_from_slice(&option);
-                    next_header = ipv6::HOP_BY_HOP;
-                }
-                let usual = if destination.is_multicast() { 1 } else { self.v6.hop_limit };
-                let fields = ipv6::Fields {
-                    source,
-                    destination,
-                    next_header,
-                    hop_limit: hop_limit.unwrap_or(usual),
-                    traffic_class,
-                    flow_label: 0,
-                };
-                ipv6::Header::emit(packet, &fields)
+                self.emit_v6((source, destination), protocol, options, packet)
             }
             _ => false,
         }
+    }
+
+    #[inline(never)]
+    fn emit_v6(
+        &self,
+        (source, destination): (Ipv6Addr, Ipv6Addr),
+        protocol: u8,
+        options: &SendOptions,
+        packet: &mut Packet,
+    ) -> bool {
+        let &SendOptions { hop_limit, traffic_class, router_alert, .. } = options;
+        let mut flow_label = 0;
+        if protocol == ipv4::UDP {
+            // The same for all that goes from one port to the other, and hard to guess; zero would
+            // say that there is none (RFC 6437 §3).
+            let mut flow = self.flows.build_hasher();
+            [source, destination].iter().for_each(|address| flow.write(&address.octets()));
+            flow.write(packet.bytes().get(..4).unwrap_or_default());
+            flow_label = (flow.finish() >> 44).max(1) as u32;
+        }
+        let mut next_header = protocol;
+        if router_alert {
+            let option = ipv6::ROUTER_ALERT_HOP_BY_HOP(protocol);
+            let Some(bytes) = packet.prepend(option.len()) else { return false };
+            bytes.copy_from_slice(&option);
+            next_header = ipv6::HOP_BY_HOP;
+        }
+        let usual = if destination.is_multicast() { 1 } else { self.v6.hop_limit };
+        let fields = ipv6::Fields {
+            source,
+            destination,
+            next_header,
+            hop_limit: hop_limit.unwrap_or(usual),
+            traffic_class,
+            flow_label,
+        };
+        ipv6::Header::emit(packet, &fields)
     }
 
     /// The Ethernet address of everybody, or of a group; `None` of a host's.

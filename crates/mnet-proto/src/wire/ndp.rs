@@ -19,6 +19,7 @@ mod option;
 #[cfg(test)]
 mod tests;
 
+use self::option::{NONCE, SOURCE_LINK, TARGET_LINK};
 pub use self::option::{NdpOption, Options, Prefix};
 
 const MANAGED: u8 = 0x80;
@@ -198,7 +199,7 @@ pub fn router_solicit(
     source: Ipv6Addr,
     destination: Ipv6Addr,
 ) -> bool {
-    emit_options(packet, source_link.map(NdpOption::SourceLink).as_slice())
+    emit_link(packet, SOURCE_LINK, source_link)
         && icmpv6::Header::emit(packet, ROUTER_SOLICIT, 0, [0; 4], source, destination)
 }
 
@@ -224,7 +225,7 @@ pub fn router_advert(
     append(packet, &advert.reachable.to_be_bytes())
         && append(packet, &advert.retransmit.to_be_bytes())
         && append(packet, advert.options.bytes())
-        && emit_options(packet, more)
+        && more.iter().all(|option| option.emit(packet))
         && icmpv6::Header::emit(packet, ROUTER_ADVERT, 0, rest, source, destination)
 }
 
@@ -240,10 +241,9 @@ pub fn neighbor_solicit(
     source: Ipv6Addr,
     destination: Ipv6Addr,
 ) -> bool {
-    let nonce = nonce.as_ref().map(|nonce| NdpOption::Nonce(nonce));
     append(packet, &target.octets())
-        && emit_options(packet, source_link.map(NdpOption::SourceLink).as_slice())
-        && emit_options(packet, nonce.as_slice())
+        && emit_link(packet, SOURCE_LINK, source_link)
+        && nonce.is_none_or(|nonce| option::emit(packet, NONCE, &[&nonce]))
         && icmpv6::Header::emit(packet, NEIGHBOR_SOLICIT, 0, [0; 4], source, destination)
 }
 
@@ -278,7 +278,7 @@ pub fn neighbor_advert(
         }
     }
     append(packet, &target.octets())
-        && emit_options(packet, target_link.map(NdpOption::TargetLink).as_slice())
+        && emit_link(packet, TARGET_LINK, target_link)
         && icmpv6::Header::emit(packet, NEIGHBOR_ADVERT, 0, rest, source, destination)
 }
 
@@ -297,13 +297,14 @@ pub fn redirect(
 ) -> bool {
     append(packet, &target.octets())
         && append(packet, &redirected.octets())
-        && emit_options(packet, target_link.map(NdpOption::TargetLink).as_slice())
-        && emit_options(packet, quoted.map(NdpOption::Redirected).as_slice())
+        && emit_link(packet, TARGET_LINK, target_link)
+        && quoted.is_none_or(|quoted| NdpOption::Redirected(quoted).emit(packet))
         && icmpv6::Header::emit(packet, REDIRECT, 0, [0; 4], source, destination)
 }
 
-fn emit_options(packet: &mut Packet, options: &[NdpOption<'_>]) -> bool {
-    options.iter().all(|option| option.emit(packet))
+// The options that a host sends are written without the others: an image need not have those.
+fn emit_link(packet: &mut Packet, kind: u8, mac: Option<Mac>) -> bool {
+    mac.is_none_or(|mac| option::emit(packet, kind, &[&mac.0]))
 }
 
 fn append(packet: &mut Packet, bytes: &[u8]) -> bool {

@@ -1,6 +1,7 @@
 //! IPv6's own header, its extension headers and fragments (RFC 8200, 5722, 6946, 7112), and which
 //! addresses are heard (RFC 4291).
 
+use std::collections::HashSet;
 use std::net::Ipv6Addr;
 
 use super::scene6::*;
@@ -448,6 +449,24 @@ fn udp_over_ipv6_has_a_checksum_always() {
     let datagram = scene.stack.udp_mut().receive(socket).unwrap();
     assert_eq!(datagram.packet.bytes(), b"yes");
     assert_eq!((datagram.remote, datagram.local), ((peer(), 5_000).into(), (host(), 7).into()));
+}
+
+#[test]
+fn all_datagrams_of_a_flow_have_one_label_and_other_flows_have_others() {
+    let mut scene = scene_with_neighbor();
+    let mut labels = |from: u16, to: u16, length: usize| {
+        scene.send_bytes(from, (peer(), to).into(), &vec![0; length]).unwrap();
+        let label =
+            |frame: &Vec<u8>| u32::from_be_bytes([0, frame[15] & 0x0f, frame[16], frame[17]]);
+        let labels: Vec<_> = scene.sent().iter().map(label).collect();
+        assert!(labels.iter().all(|label| *label == labels[0] && *label != 0), "{labels:x?}");
+        labels[0]
+    };
+    let flow = labels(5_353, 9, 1);
+    assert_eq!([labels(5_353, 9, 100), labels(5_353, 9, 4_000)], [flow; 2]);
+    let others: HashSet<_> = (1..=64).map(|port| labels(5_353, 1_000 + port, 1)).collect();
+    assert!(others.len() > 60 && !others.contains(&flow));
+    assert_ne!(labels(5_354, 9, 1), flow);
 }
 
 #[test]

@@ -6,12 +6,12 @@ use netdev::{Mac, Packet};
 
 use super::{Preference, append};
 
-const SOURCE_LINK: u8 = 1;
-const TARGET_LINK: u8 = 2;
+pub(super) const SOURCE_LINK: u8 = 1;
+pub(super) const TARGET_LINK: u8 = 2;
 const PREFIX: u8 = 3;
 const REDIRECTED: u8 = 4;
 const MTU: u8 = 5;
-const NONCE: u8 = 14;
+pub(super) const NONCE: u8 = 14;
 const ROUTE: u8 = 24;
 const RDNSS: u8 = 25;
 
@@ -257,7 +257,7 @@ fn mask(address: Ipv6Addr, prefix_len: u8) -> Ipv6Addr {
 }
 
 /// Appends an option of these parts, one behind the other, and padding.
-fn emit(packet: &mut Packet, kind: u8, parts: &[&[u8]]) -> bool {
+pub(super) fn emit(packet: &mut Packet, kind: u8, parts: &[&[u8]]) -> bool {
     let body_len: usize = parts.iter().map(|part| part.len()).sum();
     let units = (2 + body_len).div_ceil(8);
     let Ok(length) = u8::try_from(units) else { return false };
