@@ -19,7 +19,9 @@ use crate::stats::Drop;
 use crate::wire::ipv6::{ALL_ROUTERS, MIN_MTU, is_host_address};
 use crate::wire::ndp::{self, NdpOption, Prefix, RouterAdvert};
 
-/// What every link has.
+/// What no router takes on: it is on every link (RFC 4291 §2.4, RFC 4861 §6.3.4).
+pub(crate) const ON_LINK: Ipv6Cidr = prefix(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10);
+/// The part of it that hosts make addresses of (RFC 4291 §2.5.6).
 pub(crate) const LINK_LOCAL: Ipv6Cidr = prefix(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 64);
 /// Everything.
 pub(crate) const DEFAULT: Ipv6Cidr = prefix(Ipv6Addr::UNSPECIFIED, 0);

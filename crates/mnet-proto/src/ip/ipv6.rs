@@ -90,7 +90,7 @@ pub(crate) fn start(ip: &mut Ip, config: &Config, now: Instant) {
         return;
     }
     let _ = ip.multicast.join(now, HOST, ipv6::ALL_NODES.into(), Filter::ANY);
-    ip.routes.set(routes::Entry::new(slaac::LINK_LOCAL.into(), None, routes::Source::Static));
+    ip.routes.set(routes::Entry::new(slaac::ON_LINK.into(), None, routes::Source::Static));
     // RFC 4862 §5.4.2: so that not all hosts of a link that start together speak together.
     let delay = Duration::from_millis((ip.random.next_u32() % DELAY).into());
     slaac::start(ip, now, delay);

@@ -380,6 +380,9 @@ fn what_is_on_the_link_is_told_by_routers_alone() {
     let there = a("2001:db8:1::7");
     scene.advertise(&link_option(1, ROUTER_MAC));
     assert_eq!(first_hop(&mut scene, there), Some(router()));
+    for near in [a("fe80::7"), a("fe80:0:0:1::7"), a("febf:1::7")] {
+        assert_eq!(first_hop(&mut scene, near), Some(near));
+    }
     // RFC 5942 §4: an address of one's own says nothing of others.
     scene.advertise(&prefix_option("2001:db8:1::/64", AUTONOMOUS, 7_200, 7_200));
     scene.drive(seconds(3));
