@@ -110,6 +110,19 @@ fn large_answers_pass_when_only_the_way_back_is_narrow() {
 
 #[test]
 #[ignore = "needs root: makes a TAP in a network namespace"]
+fn large_pings_pass_when_only_the_way_back_is_narrow() {
+    let path = Path::new(1_280);
+    path.client.ip("link set far mtu 1280");
+    // The first answer over IPv6 is lost to what tells of the path's MTU.
+    path.client.run("ping", "-c2 -i0.2 -W1 -s1400 fd00::2");
+    for address in ["10.0.0.2", "fd00::2"] {
+        let said = path.client.run("ping", &format!("-c3 -i0.2 -W1 -s1400 {address}"));
+        assert!(said.contains(" 0% packet loss"), "{said}");
+    }
+}
+
+#[test]
+#[ignore = "needs root: makes a TAP in a network namespace"]
 fn tracepath_finds_the_way_to_it_over_both_families() {
     let path = Path::new(1_280);
     for (address, routers) in
