@@ -14,6 +14,7 @@ mod multicast;
 mod ndp;
 mod path_mtu;
 mod peer;
+mod redirect;
 mod scene;
 mod scene6;
 mod slaac;
