@@ -46,7 +46,7 @@ pub(crate) fn receive(ip: &mut Ip, now: Instant, received: Received) -> Option<R
             if from_link {
                 let message = packet.bytes();
                 let multicast = &mut ip.multicast;
-                heard = multicast.handle_mld(now, source, destination, message).is_ok();
+                heard = multicast.handle_mld(now, source, message).is_ok();
             }
             if !heard {
                 ip.count(Drop::MulticastMalformed);

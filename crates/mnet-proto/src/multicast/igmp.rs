@@ -56,10 +56,7 @@ impl Multicast {
                 Ok(())
             }
             Message::ReportV1(group) | Message::ReportV2(group) => {
-                // RFC 3376 §4.2.14: whichever of the host's groups it is sent to.
-                if !destination.is_multicast() {
-                    return Err(Ignored::Destination);
-                }
+                // RFC 3376 §4.2.14: whichever of the host's addresses and groups it is sent to.
                 self.heard_report(now, group.into());
                 Ok(())
             }

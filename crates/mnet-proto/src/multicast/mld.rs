@@ -17,7 +17,6 @@ impl Multicast {
         &mut self,
         now: Instant,
         source: Ipv6Addr,
-        destination: Ipv6Addr,
         message: &[u8],
     ) -> Result<(), Ignored> {
         let message = Message::parse(message).map_err(|_| Ignored::Malformed)?;
@@ -46,9 +45,7 @@ impl Multicast {
                 Ok(())
             }
             Message::ReportV1(group) => {
-                if destination != group {
-                    return Err(Ignored::Destination);
-                }
+                // RFC 3810 §5.2.14: whichever of the host's addresses and groups it came to.
                 self.heard_report(now, group.into());
                 Ok(())
             }

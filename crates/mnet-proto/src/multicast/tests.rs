@@ -357,8 +357,7 @@ proptest! {
                     if general && message.len() >= 24 {
                         message[8..24].fill(0);
                     }
-                    let to = crate::wire::mld::ALL_NODES;
-                    let _ = scene.multicast.handle_mld(scene.now, ROUTER_V6, to, &message);
+                    let _ = scene.multicast.handle_mld(scene.now, ROUTER_V6, &message);
                 }
                 Step::Pass(seconds) => scene.pass(seconds),
             }

@@ -160,7 +160,7 @@ fn a_query_to_somebody_else_or_from_nobody_is_ignored() {
     let general = mld::emit(mld::QUERY, 1_000, Ipv6Addr::UNSPECIFIED);
     for from in ["::", "2001:db8::1", "ff02::1", "::1"] {
         let from = from.parse().unwrap();
-        let result = scene.multicast.handle_mld(now, from, mld::ALL_NODES, &general);
+        let result = scene.multicast.handle_mld(now, from, &general);
         assert_eq!(result, Err(Ignored::Source), "{from}");
     }
     assert_eq!(scene.multicast.poll_timeout(), None);
@@ -178,7 +178,7 @@ fn what_is_malformed_or_not_for_hosts_is_ignored_and_said_so() {
     assert_eq!(igmp(&igmp::emit(igmp::LEAVE, 0, group)), Err(Ignored::Unhandled));
     assert_eq!(igmp(&igmp::emit(0x99, 0, group)), Err(Ignored::Unhandled));
     let v6 = "ff15::1".parse().unwrap();
-    let mut mld = |message: &[u8]| multicast.handle_mld(START, ROUTER_V6, v6, message);
+    let mut mld = |message: &[u8]| multicast.handle_mld(START, ROUTER_V6, message);
     assert_eq!(mld(&mld::emit(mld::QUERY, 1, v6)[..23]), Err(Ignored::Malformed));
     assert_eq!(mld(&mld::emit(mld::DONE, 0, v6)), Err(Ignored::Unhandled));
     assert_eq!(mld(&[]), Err(Ignored::Malformed));

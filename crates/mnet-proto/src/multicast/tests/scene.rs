@@ -140,8 +140,7 @@ impl Scene {
                     IpAddr::V4(_) => None,
                 };
                 let message = query.emit(&sources.iter().filter_map(v6).collect::<Vec<_>>());
-                let to = if group.is_unspecified() { mld::ALL_NODES } else { group };
-                self.multicast.handle_mld(self.now, ROUTER_V6, to, &message)
+                self.multicast.handle_mld(self.now, ROUTER_V6, &message)
             }
             group => {
                 let group = match group {
@@ -173,9 +172,8 @@ impl Scene {
 
     /// A message of MLDv1.
     pub(super) fn mld(&mut self, kind: u8, millis: u16, group: Ipv6Addr) {
-        let to = if group.is_unspecified() { mld::ALL_NODES } else { group };
         let message = mld::emit(kind, millis, group);
-        assert_eq!(self.multicast.handle_mld(self.now, ROUTER_V6, to, &message), Ok(()));
+        assert_eq!(self.multicast.handle_mld(self.now, ROUTER_V6, &message), Ok(()));
         self.transmit();
     }
 
