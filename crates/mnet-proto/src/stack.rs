@@ -1,6 +1,7 @@
 //! The layers put together.
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
@@ -416,6 +417,21 @@ impl Stack {
     /// [`SendError::RouteNotFound`] if there is no way there.
     pub fn path_mtu(&mut self, now: Instant, destination: IpAddr) -> Result<u16, SendError> {
         Ok(self.ip.route(now, destination, None)?.mtu)
+    }
+
+    /// The host's addresses that something can be sent from now.
+    #[must_use]
+    pub fn addresses_in_use(&self) -> Vec<IpAddr> {
+        let addresses = self.addresses().map(|own| own.cidr.address());
+        addresses.filter(|&address| self.ip.is_local(address)).collect()
+    }
+
+    /// The address that what is sent to a destination leaves from, unless the sender names one.
+    ///
+    /// # Errors
+    /// [`SendError::RouteNotFound`] if there is no way there.
+    pub fn source_for(&mut self, now: Instant, to: IpAddr) -> Result<IpAddr, SendError> {
+        Ok(self.ip.route(now, to, None)?.source)
     }
 
     /// Closes a socket, as [`Udp::close`] does, which then leaves its groups.

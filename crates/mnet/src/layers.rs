@@ -1,6 +1,7 @@
 //! UDP over IP layers that are not a stack's.
 
 use alloc::rc::{Rc, Weak};
+use alloc::vec::Vec;
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
@@ -43,6 +44,8 @@ pub(crate) trait Host {
         packet: Packet,
     ) -> Result<(), SendError>;
     fn path_mtu(&mut self, now: Instant, destination: IpAddr) -> Result<u16, SendError>;
+    fn source_for(&mut self, now: Instant, destination: IpAddr) -> Result<IpAddr, SendError>;
+    fn addresses_in_use(&self) -> Vec<IpAddr>;
     fn has_address(&self) -> bool;
     fn is_congested(&self) -> bool;
     fn is_flushed(&self) -> bool;
@@ -105,6 +108,14 @@ impl Host for Stack {
 
     fn path_mtu(&mut self, now: Instant, destination: IpAddr) -> Result<u16, SendError> {
         self.path_mtu(now, destination)
+    }
+
+    fn source_for(&mut self, now: Instant, destination: IpAddr) -> Result<IpAddr, SendError> {
+        self.source_for(now, destination)
+    }
+
+    fn addresses_in_use(&self) -> Vec<IpAddr> {
+        self.addresses_in_use()
     }
 
     fn has_address(&self) -> bool {
@@ -187,6 +198,14 @@ impl<N: Network> Host for Layers<N> {
 
     fn path_mtu(&mut self, now: Instant, destination: IpAddr) -> Result<u16, SendError> {
         Ok(self.network.route(now, destination, None)?.mtu)
+    }
+
+    fn source_for(&mut self, now: Instant, destination: IpAddr) -> Result<IpAddr, SendError> {
+        Ok(self.network.route(now, destination, None)?.source)
+    }
+
+    fn addresses_in_use(&self) -> Vec<IpAddr> {
+        Vec::new()
     }
 
     fn has_address(&self) -> bool {

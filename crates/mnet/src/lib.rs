@@ -7,7 +7,13 @@ extern crate alloc;
 mod arguments;
 mod datagram;
 mod driver;
+#[cfg(feature = "edge-nal")]
+pub mod edge_nal;
+#[cfg(feature = "embedded-nal-async")]
+pub mod embedded_nal;
 mod error;
+#[cfg(any(feature = "edge-nal", feature = "embedded-nal-async"))]
+mod error_kind;
 mod host;
 #[cfg(feature = "layers")]
 mod layers;

@@ -1,7 +1,9 @@
 use alloc::rc::Rc;
+use alloc::vec::Vec;
 use core::fmt;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
+use mkernel::now_coarse;
 use mnet_proto::{BindError, Destination, Local, SendError};
 
 use crate::datagram::Datagram;
@@ -44,6 +46,21 @@ impl Udp {
         let local = state.host.udp().local(id).unwrap_or_default();
         drop(state);
         Ok(UdpSocket::new(Rc::clone(&self.shared), id, local))
+    }
+
+    /// The address that what is sent to a destination leaves from, unless the sender names one.
+    ///
+    /// # Errors
+    /// [`SendError::RouteNotFound`] if there is no way there.
+    pub fn source_for(&self, destination: impl Into<IpAddr>) -> Result<IpAddr, SendError> {
+        self.shared.state.borrow_mut().host.source_for(now_coarse(), destination.into())
+    }
+
+    /// The host's addresses that something can be sent from now. Those of IP layers that are not a
+    /// stack's are not known here.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        self.shared.state.borrow().host.addresses_in_use()
     }
 
     /// Waits for a datagram on `port`, copies its payload to `buffer`, and returns how many bytes

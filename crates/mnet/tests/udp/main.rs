@@ -8,6 +8,7 @@ mod cancel_send;
 mod fairness;
 mod groups;
 mod peers;
+mod traits;
 mod wire;
 
 use std::cell::Cell;
