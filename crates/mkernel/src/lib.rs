@@ -4,6 +4,8 @@
 extern crate alloc;
 
 mod console;
+#[cfg(feature = "embassy-time")]
+mod embassy_time;
 mod entropy;
 mod executor;
 mod interval;

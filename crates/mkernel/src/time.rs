@@ -50,6 +50,12 @@ pub(crate) fn start_round() {
     });
 }
 
+/// Gives access to all who wait for a point in time.
+#[cfg(feature = "embassy-time")]
+pub(crate) fn with_timers<R>(f: impl FnOnce(&mut Timers) -> R) -> R {
+    TIME.with(|time| f(&mut time.timers.borrow_mut()))
+}
+
 /// When the next timer's time comes.
 pub(crate) fn next_deadline() -> Option<Instant> {
     TIME.with(|time| time.timers.borrow().next_deadline())
