@@ -75,15 +75,27 @@ fn image(command: &Path, unikernel: &str, platform: &str) -> PathBuf {
 /// network, with these arguments. Gives where its port is published, once it is ready.
 #[must_use]
 pub fn serve(unikernel: &str, port: u16, arguments: &[&str]) -> (Running, SocketAddr) {
+    let (running, addresses) = serve_ports(unikernel, &[port], arguments);
+    (running, addresses[0])
+}
+
+/// Runs a service as [`serve`] does, and gives where each of its ports is published.
+#[must_use]
+pub fn serve_ports(
+    unikernel: &str,
+    ports: &[u16],
+    arguments: &[&str],
+) -> (Running, Vec<SocketAddr>) {
     let readme = workspace().join("unikernels").join(unikernel).join("README.md");
     let line = format!("\ncargo mnet run {unikernel}");
     assert!(fs::read_to_string(&readme).unwrap().contains(&line), "{readme:?}");
     let mut command = Command::new(&built().command);
-    // Another port than by default, lest two runs of the tests meet.
-    command.args(["run", unikernel, &format!("--publish=127.0.0.1:0:{port}/udp"), "--"]);
-    let running = Running::start(command.args(arguments).current_dir(workspace()));
-    let address = running.published(port);
-    (running.ready(), address)
+    // Other ports than by default, lest two runs of the tests meet.
+    command.args(["run", unikernel]);
+    command.args(ports.iter().map(|port| format!("--publish=127.0.0.1:0:{port}/udp")));
+    let running = Running::start(command.arg("--").args(arguments).current_dir(workspace()));
+    let addresses = ports.iter().map(|&port| running.published(port)).collect();
+    (running.ready(), addresses)
 }
 
 /// Runs a command that is to succeed, and gives what it prints.
