@@ -102,6 +102,8 @@ async fn watch(
     let (mut known, mut again) = (answers.addresses(), true);
     let (mut pause, mut left) = (1, 0);
     loop {
+        // The first announcement is the responder's own.
+        sleep(TICK).await;
         let addresses = answers.addresses();
         if addresses != known || again {
             announce.signal(());
@@ -117,7 +119,6 @@ async fn watch(
             mdns.query(|room| browser.query(0, room)).await?;
         }
         left -= 1;
-        sleep(TICK).await;
     }
 }
 
