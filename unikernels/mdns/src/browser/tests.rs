@@ -9,6 +9,8 @@ use edge_mdns::{
     PeerAnswersMdnsHandler,
 };
 
+use proptest::prelude::*;
+
 use super::*;
 
 const HTTP: [&str; 2] = ["_http", "_tcp"];
@@ -117,5 +119,33 @@ fn a_message_that_is_cut_off_changes_nothing_for_the_worse() {
         let browser = browser();
         let _ = hear(&browser, &message[..length]);
         assert!(found(&browser).len() <= 1);
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_others_say_or_ask_ends_nothing(
+        random: Vec<u8>, changes: Vec<(usize, u8)>, which in 0usize..4, legacy: bool,
+    ) {
+        let mut message = match which {
+            0 => random,
+            1 => {
+                let mut room = [0; 1_500];
+                let length = browser().query(0, &mut room).unwrap();
+                room[..length].to_vec()
+            }
+            _ => announced(ServiceAnswers::new(&host(120), &service("Lamp"))),
+        };
+        for (at, byte) in changes.into_iter().take(which) {
+            let at = at % message.len().max(1);
+            message.iter_mut().skip(at).take(1).for_each(|it| *it = byte);
+        }
+        let browser = browser();
+        let (host, service) = (host(120), service("Lamp"));
+        let own = HostAnswersMdnsHandler::new(ServiceAnswers::new(&host, &service));
+        let peers = edge_mdns::NoHandler.chain(PeerAnswersMdnsHandler::new(&browser));
+        let request = MdnsRequest::Request { legacy, multicast: true, data: &message };
+        let _ = peers.chain(own).handle(request, &mut [0; 1_452]);
+        prop_assert!(found(&browser).len() <= MAX_FOUND && asked(&browser).len() <= 9);
     }
 }
