@@ -38,7 +38,7 @@ const PROFILE: [&str; 9] = [
 /// registers, not even where a library would. Functions of the same code are one.
 const FLAGS: [&str; 4] = [
     "-Crelocation-model=static",
-    "-Clink-arg=-Tmkernel-spt.ld",
+    "-Clink-arg=-Tmkernel-solo5.ld",
     "-Clink-arg=--icf=all",
     r#"--cfg=chacha20_backend="soft""#,
 ];

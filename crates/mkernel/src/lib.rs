@@ -21,6 +21,8 @@ mod wait_list;
 #[cfg(not(target_os = "none"))]
 mod hosted;
 #[cfg(target_os = "none")]
+mod solo5;
+#[cfg(target_os = "none")]
 mod spt;
 
 #[cfg(not(target_os = "none"))]

@@ -7,8 +7,8 @@ use netdev::Instant;
 use solo5_abi::spt::{BootInfo, TIMER_EVENT, call};
 
 use super::call::call;
-use super::local::local;
 use crate::net::Wait;
+use crate::solo5::local::local;
 
 const TIMER_ABSOLUTE: u64 = 1;
 /// Longest list of events to take at once; what is left is told the next time.

@@ -7,7 +7,7 @@ struct Alone;
 set_impl!(Alone);
 
 // SAFETY: A critical section must exclude all others, of other threads and of interrupts. An image
-// has one core and no threads, and spt delivers neither interrupts nor signals: there is nothing to
+// has one core and no threads, spt delivers no signals, and hvt no interrupts: there is nothing to
 // exclude.
 unsafe impl Impl for Alone {
     unsafe fn acquire() -> RawRestoreState {}

@@ -4,7 +4,7 @@
 pub(crate) struct Local<T>(T);
 
 // SAFETY: Sync lets other threads have a reference, and there is never another thread: the tender
-// enters the image once, and spt has neither a call to start a thread nor signals.
+// enters the image once, and there is neither a call to start a thread nor a signal or interrupt.
 unsafe impl<T> Sync for Local<T> {}
 
 impl<T> Local<T> {

@@ -12,11 +12,10 @@ use core::ptr::{self, NonNull};
 
 use rlsf::Tlsf;
 use solo5_abi::EXIT_FAILURE;
-use solo5_abi::spt::BootInfo;
 
-use super::exit;
 use super::local::{Local, local};
 use crate::console;
+use crate::platform::exit;
 use crate::stats::Heap;
 
 /// The most that is kept for the stack, in bytes; an eighth of memory if that is less.
@@ -69,16 +68,16 @@ pub(crate) fn heap() -> Option<Heap> {
 /// Divides memory into heap and stack.
 ///
 /// # Safety
-/// `boot_info` is the tender's, nothing has been allocated, and this is called once.
-pub(super) unsafe fn init(boot_info: &BootInfo) {
-    let free = boot_info.mem_size.saturating_sub(boot_info.kernel_end);
+/// Both are of the tender's boot info, nothing has been allocated, and this is called once.
+pub(super) unsafe fn init(kernel_end: u64, mem_size: u64) {
+    let free = mem_size.saturating_sub(kernel_end);
     if free < LEAST {
         console::print(format_args!("too little memory: {free} bytes behind the image"));
         exit(EXIT_FAILURE);
     }
-    let stack_end = (boot_info.mem_size - STACK_SIZE.min(free / 8)) & !(PAGE - 1);
+    let stack_end = (mem_size - STACK_SIZE.min(free / 8)) & !(PAGE - 1);
     // A page between them is nobody's: a stack that grows too far spoils that first.
-    let (start, end) = (boot_info.kernel_end as usize, (stack_end - PAGE) as usize);
+    let (start, end) = (kernel_end as usize, (stack_end - PAGE) as usize);
     if let Some(start) = NonNull::new(start as *mut u8) {
         let heap =
             NonNull::slice_from_raw_parts(start, end.saturating_sub(start.as_ptr() as usize));

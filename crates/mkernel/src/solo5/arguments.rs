@@ -4,23 +4,22 @@ use core::cell::Cell;
 use core::ffi::CStr;
 
 use solo5_abi::EXIT_FAILURE;
-use solo5_abi::spt::BootInfo;
 
-use super::exit;
 use super::local::local;
 use crate::console;
+use crate::platform::exit;
 
 local! {
     static CMDLINE: Cell<&'static str> = Cell::new("");
 }
 
-/// Finds the command line. One that is not UTF-8 ends the image.
+/// Takes the command line that lies at `address`. One that is not UTF-8 ends the image.
 ///
 /// # Safety
-/// `boot_info` is the tender's.
-pub(super) unsafe fn init(boot_info: &BootInfo) {
+/// The address is that of the tender's boot info.
+pub(super) unsafe fn init(address: u64) {
     // SAFETY: Solo5's ABI: a string with a terminating zero, which stays as it is.
-    let cmdline: &'static CStr = unsafe { CStr::from_ptr(boot_info.cmdline as *const _) };
+    let cmdline: &'static CStr = unsafe { CStr::from_ptr(address as *const _) };
     match cmdline.to_str() {
         Ok(cmdline) => CMDLINE.with(|cell| cell.set(cmdline)),
         Err(_) => {

@@ -1,0 +1,10 @@
+//! What an image is under either of Solo5's tenders, however it calls its host.
+
+pub(crate) mod arguments;
+mod critical_section;
+pub(crate) mod entropy;
+pub(crate) mod local;
+pub(crate) mod memory;
+pub(crate) mod net;
+pub(crate) mod run_queue;
+pub(crate) mod start;
