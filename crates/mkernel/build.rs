@@ -1,4 +1,5 @@
-//! Puts the linker script of images where the linker looks for it.
+//! Puts the linker script of images where the linker looks for it, and says what platforms there
+//! are besides spt.
 
 use std::{env, fs, path::Path};
 
@@ -7,5 +8,7 @@ fn main() {
     let script = "src/solo5/mkernel-solo5.ld";
     println!("cargo::rerun-if-changed={script}");
     fs::copy(script, Path::new(&out).join("mkernel-solo5.ld")).expect("the linker script is there");
+    // Both of these platforms are bare processors: what builds an image says which.
+    println!("cargo::rustc-check-cfg=cfg(mkernel_platform, values(\"hvt\"))");
     println!("cargo::rustc-link-search=native={out}");
 }

@@ -14,8 +14,29 @@ pub(crate) enum Platform {
     /// An image for a Solo5 sandboxed-process tender.
     #[default]
     Spt,
+    /// An image for a Solo5 hardware virtualized tender, under KVM.
+    Hvt,
     /// A plain Linux process.
     Hosted,
+}
+
+impl Platform {
+    /// The name of the profile of its images, and so of the folder that they are in.
+    const fn profile(self) -> &'static str {
+        match self {
+            Self::Spt => "image",
+            Self::Hvt => "image-hvt",
+            Self::Hosted => "release",
+        }
+    }
+
+    /// What tells mkernel that it is meant.
+    const fn flag(self) -> Option<&'static str> {
+        match self {
+            Self::Hvt => Some(r#"--cfg=mkernel_platform="hvt""#),
+            Self::Spt | Self::Hosted => None,
+        }
+    }
 }
 
 const TARGET: &str = "x86_64-unknown-none";
@@ -23,15 +44,15 @@ const TARGET: &str = "x86_64-unknown-none";
 /// How an image is compiled: for size, but for speed where every datagram passes, and without what
 /// nobody reads.
 const PROFILE: [&str; 9] = [
-    r#"profile.image.inherits="release""#,
-    r#"profile.image.opt-level="z""#,
-    r#"profile.image.package.mnet.opt-level="s""#,
-    "profile.image.package.netdev.opt-level=3",
-    "profile.image.lto=true",
-    "profile.image.codegen-units=1",
-    r#"profile.image.panic="abort""#,
-    "profile.image.strip=true",
-    "profile.image.debug=false",
+    r#"inherits="release""#,
+    r#"opt-level="z""#,
+    r#"package.mnet.opt-level="s""#,
+    "package.netdev.opt-level=3",
+    "lto=true",
+    "codegen-units=1",
+    r#"panic="abort""#,
+    "strip=true",
+    "debug=false",
 ];
 
 /// An image lies at a fixed address, as the linker script in mkernel says, and uses no vector
@@ -48,16 +69,19 @@ pub(crate) fn build(package: &Package, platform: Platform) -> Result<PathBuf, Er
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--message-format=json-render-diagnostics"]);
     cargo.args(["--manifest-path", package.manifest_path.as_str()]);
+    let profile = platform.profile();
+    cargo.args(["--profile", profile]);
     match platform {
-        Platform::Hosted => {
-            cargo.arg("--release");
-        }
-        Platform::Spt => {
-            cargo.args(["--profile=image", "--target", TARGET]);
-            cargo.args(PROFILE.iter().flat_map(|setting| ["--config", setting]));
+        Platform::Hosted => {}
+        Platform::Spt | Platform::Hvt => {
+            cargo.args(["--target", TARGET]);
+            for setting in PROFILE {
+                cargo.args(["--config", &format!("profile.{profile}.{setting}")]);
+            }
             // These go before what the user's environment adds, and before any configuration.
             let more = env::var("RUSTFLAGS").unwrap_or_default();
-            let flags: Vec<_> = FLAGS.into_iter().chain(more.split_whitespace()).collect();
+            let flags: Vec<_> =
+                FLAGS.into_iter().chain(platform.flag()).chain(more.split_whitespace()).collect();
             cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
         }
     }

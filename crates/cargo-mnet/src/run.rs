@@ -55,7 +55,7 @@ impl Run {
         let (image, defaults) = self.image()?;
         let config = self.config(image, defaults)?;
         let tender = match self.platform {
-            Platform::Spt => Tender::new(&config)?,
+            Platform::Spt | Platform::Hvt => Tender::new(&config)?,
             Platform::Hosted => Tender::hosted(&config)?,
         };
         let is_user = config.networks.iter().any(|(_, network)| *network == Network::User);
@@ -86,7 +86,7 @@ impl Run {
         let mut config = Config::new(image);
         config.networks = self.net.clone();
         let names = match self.platform {
-            Platform::Spt => tender::networks(&config.image)?,
+            Platform::Spt | Platform::Hvt => tender::networks(&config.image)?,
             // A Linux process has no manifest to look into.
             Platform::Hosted if self.net.is_empty() => vec!["service".to_owned()],
             Platform::Hosted => Vec::new(),

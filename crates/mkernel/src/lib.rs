@@ -20,14 +20,18 @@ mod wait_list;
 
 #[cfg(not(target_os = "none"))]
 mod hosted;
+#[cfg(all(target_os = "none", mkernel_platform = "hvt"))]
+mod hvt;
 #[cfg(target_os = "none")]
 mod solo5;
-#[cfg(target_os = "none")]
+#[cfg(all(target_os = "none", not(mkernel_platform = "hvt")))]
 mod spt;
 
 #[cfg(not(target_os = "none"))]
 use hosted as platform;
-#[cfg(target_os = "none")]
+#[cfg(all(target_os = "none", mkernel_platform = "hvt"))]
+use hvt as platform;
+#[cfg(all(target_os = "none", not(mkernel_platform = "hvt")))]
 use spt as platform;
 
 pub use entropy::fill_random;

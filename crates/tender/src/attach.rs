@@ -22,7 +22,7 @@ pub(crate) struct Attached {
 }
 
 /// Opens a device for each entry of the manifest.
-pub(crate) fn spt(config: &Config, manifest: &[Entry]) -> Result<Attached, Error> {
+pub(crate) fn image(config: &Config, manifest: &[Entry]) -> Result<Attached, Error> {
     check_names("net", &config.networks, manifest, Kind::Net)?;
     check_names("net-mac", &config.macs, manifest, Kind::Net)?;
     check_names("pcap", &config.captures, manifest, Kind::Net)?;

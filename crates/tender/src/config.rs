@@ -11,12 +11,15 @@ use crate::net::{Network, Publish};
 /// Devices are named as the image's manifest names them.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The image: a Solo5 spt image, or the executable of a hosted unikernel.
+    /// The image: a Solo5 spt or hvt image, or the executable of a hosted unikernel.
     pub image: PathBuf,
     /// Its arguments.
     pub args: Vec<String>,
-    /// Its memory.
+    /// Its memory. An hvt image has at most 4 GiB, in pieces of 2 MiB: what is left over is not used.
     pub mem: Memory,
+    /// Whether an hvt image may send and receive frames by a ring in its memory, instead of one call
+    /// for each.
+    pub net_ring: bool,
     /// What its networks are attached to.
     pub networks: Vec<(String, Network)>,
     /// The MAC addresses of its networks; a random one is given where there is none.
@@ -40,6 +43,7 @@ impl Config {
             image: image.into(),
             args: Vec::new(),
             mem: Memory::default(),
+            net_ring: true,
             networks: Vec::new(),
             macs: Vec::new(),
             captures: Vec::new(),

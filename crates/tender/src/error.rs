@@ -103,6 +103,9 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// There is no KVM to run an hvt image.
+    #[error("an hvt image needs KVM: {0}")]
+    Kvm(#[source] KvmError),
     /// The filter of system calls cannot be put together.
     #[error("cannot make the seccomp filter: {0}")]
     Filter(#[source] BackendError),
@@ -114,4 +117,39 @@ pub enum Error {
         /// Why it failed.
         source: Errno,
     },
+}
+
+/// Why KVM cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KvmError {
+    /// The host has no `/dev/kvm`.
+    #[error(
+        "there is no /dev/kvm; load it (modprobe kvm_intel, or kvm_amd), turn virtualization on in \
+         the firmware, or build the image for spt"
+    )]
+    Missing,
+    /// This user may not open it.
+    #[error(
+        "/dev/kvm is forbidden to this user; add them to its group (usermod -aG kvm $USER), or \
+         build the image for spt"
+    )]
+    Forbidden,
+    /// It is of another version than 12.
+    #[error("the host's KVM is of version {0}, not 12; build the image for spt")]
+    Version(i32),
+    /// It cannot be opened, for another reason.
+    #[error("cannot open /dev/kvm: {0}")]
+    Open(#[source] Errno),
+}
+
+impl KvmError {
+    /// Why it cannot be opened, by the error's number.
+    pub(crate) fn open(errno: i32) -> Self {
+        match Errno::from_raw_os_error(errno) {
+            Errno::NOENT | Errno::NODEV | Errno::NXIO => Self::Missing,
+            Errno::ACCESS | Errno::PERM => Self::Forbidden,
+            errno => Self::Open(errno),
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Solo5 spt images: an ELF file and its notes, read and checked before anything is loaded.
+//! Solo5 images: an ELF file and its notes, read and checked before anything is loaded.
 
 use std::collections::HashSet;
 use std::fs;
@@ -13,13 +13,15 @@ use elf::segment::{ProgramHeader, SegmentTable};
 use solo5_abi::manifest::{self, ManifestError};
 use solo5_abi::{
     ABI_NOTE_TYPE, AbiNote, Entry, GUEST_MIN_BASE, Kind, MANIFEST_NOTE_ALIGN, MANIFEST_NOTE_TYPE,
-    NoteHeader, Target, spt,
+    NoteHeader, Target, hvt, spt,
 };
 use zerocopy::FromBytes;
 
 /// Size of a page of guest memory in bytes.
 pub(crate) const PAGE: u64 = 4096;
 
+/// Least memory that an image gets behind its own end, for heap and stack, in bytes.
+const LEAST_HEAP_AND_STACK: u64 = 64 << 10;
 /// Most bytes of a file: there are none so large, and it is read whole.
 const MAX_FILE: u64 = 1 << 30;
 const IDENT_SIZE: usize = 16;
@@ -30,6 +32,7 @@ const PROGRAM_HEADER_SIZE: u16 = 56;
 #[derive(Debug)]
 pub(crate) struct Image {
     file: Vec<u8>,
+    target: Target,
     entry: u64,
     segments: Vec<Segment>,
     manifest: Vec<Entry>,
@@ -74,13 +77,18 @@ impl Image {
             .ok_or(ImageError::Truncated("its program headers"))?;
         let headers: Vec<_> = SegmentTable::new(LittleEndian, Class::ELF64, table).iter().collect();
 
-        let manifest = parse_notes(&file, &headers)?;
+        let (target, manifest) = parse_notes(&file, &headers)?;
         let segments = parse_segments(&file, &headers)?;
         let entry = header.e_entry;
         if !segments.iter().any(|s| s.executable && s.pages.contains(&entry)) {
             return Err(ImageError::Entry(entry));
         }
-        Ok(Self { file, entry, segments, manifest })
+        Ok(Self { file, target, entry, segments, manifest })
+    }
+
+    /// What it is built for.
+    pub(crate) fn target(&self) -> Target {
+        self.target
     }
 
     /// Address of its first instruction.
@@ -91,6 +99,11 @@ impl Image {
     /// The first address behind it, page-aligned.
     pub(crate) fn end(&self) -> u64 {
         self.segments.last().map_or(GUEST_MIN_BASE, |segment| segment.pages.end)
+    }
+
+    /// The least memory that it can do with, in bytes.
+    pub(crate) fn least_memory(&self) -> u64 {
+        self.end().saturating_add(LEAST_HEAP_AND_STACK)
     }
 
     /// What to load where.
@@ -139,15 +152,17 @@ fn parse_header(file: &[u8]) -> Result<FileHeader<LittleEndian>, ImageError> {
     Ok(header)
 }
 
-/// Checks the ABI note, and returns the entries of the manifest note.
-fn parse_notes(file: &[u8], headers: &[ProgramHeader]) -> Result<Vec<Entry>, ImageError> {
+/// Checks the ABI note, and returns its target and the entries of the manifest note.
+fn parse_notes(file: &[u8], headers: &[ProgramHeader]) -> Result<(Target, Vec<Entry>), ImageError> {
     let abi = find_note(file, headers, ABI_NOTE_TYPE)?.ok_or(ImageError::NoNotes)?;
     let (abi, _) = AbiNote::read_from_prefix(abi).map_err(|_| ImageError::Note("ABI1"))?;
-    if abi.target != Target::Spt as u32 {
-        return Err(ImageError::Target(abi.target));
-    }
-    if abi.version != spt::ABI_VERSION {
-        return Err(ImageError::Version(abi.version));
+    let (target, known) = match abi.target {
+        target if target == Target::Hvt as u32 => (Target::Hvt, hvt::ABI_VERSION),
+        target if target == Target::Spt as u32 => (Target::Spt, spt::ABI_VERSION),
+        other => return Err(ImageError::Target(other)),
+    };
+    if abi.version != known {
+        return Err(ImageError::Version { version: abi.version, target, known });
     }
 
     let note = find_note(file, headers, MANIFEST_NOTE_TYPE)?.ok_or(ImageError::NoManifest)?;
@@ -158,7 +173,7 @@ fn parse_notes(file: &[u8], headers: &[ProgramHeader]) -> Result<Vec<Entry>, Ima
     let mut entries: Vec<_> = manifest::parse(manifest).map_err(ImageError::Manifest)?.collect();
     check_entries(&entries)?;
     entries.iter_mut().for_each(Entry::detach);
-    Ok(entries)
+    Ok((target, entries))
 }
 
 fn check_entries(entries: &[Entry]) -> Result<(), ImageError> {
@@ -295,11 +310,24 @@ pub enum ImageError {
     #[error("has a malformed {0} note; build it again")]
     Note(&'static str),
     /// It was built for another tender.
-    #[error("is built for {target}, not for spt; build it for spt", target = target_name(*.0))]
+    #[error("is built for {target}, not for spt or hvt; build it for spt", target = target_name(*.0))]
     Target(u32),
-    /// It was built for another version of spt.
-    #[error("is built for version {0} of spt, not {known}; build it with Solo5 v0.12", known = spt::ABI_VERSION)]
-    Version(u32),
+    /// It was built for another version of its target.
+    #[error(
+        "is built for version {version} of {target}, not {known}; build it with Solo5 v0.12",
+        target = target_name(*.target as u32)
+    )]
+    Version {
+        /// The version.
+        version: u32,
+        /// The target.
+        target: Target,
+        /// The version of it that there is.
+        known: u32,
+    },
+    /// It takes more memory than can be mapped page by page (hvt).
+    #[error("is larger than 448 MiB in memory, so it is none for hvt; build it for spt")]
+    TooLargeInMemory,
     /// Its manifest cannot be read.
     #[error("has a malformed manifest: {0}")]
     Manifest(#[source] ManifestError),

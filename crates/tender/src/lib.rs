@@ -5,11 +5,14 @@ compile_error!("the tender runs images on Linux on x86-64");
 
 mod attach;
 mod block;
+mod boot;
 mod config;
 mod device;
 mod error;
 mod hosted;
+mod hvt;
 mod image;
+mod launch;
 mod memory;
 mod net;
 mod spt;
@@ -23,19 +26,20 @@ use std::path::Path;
 
 use image::Image;
 use net::user::UserNetwork;
-use solo5_abi::Kind;
+use solo5_abi::{Kind, Target};
 use supervisor::Signals;
 
 pub use block::BlockError;
 pub use config::{Config, Memory, ParseMemoryError};
-pub use error::Error;
+pub use error::{Error, KvmError};
+pub use hvt::{Fault, Refusal, RingUse};
 pub use image::ImageError;
 pub use net::{Network, NetworkError, ParseNetworkError, ParsePublishError, Publish, PublishError};
 pub use netdev::{Mac, ParseMacError};
-pub use solo5_abi::spt::ABI_VERSION;
+pub use solo5_abi::{hvt::ABI_VERSION as HVT_ABI_VERSION, spt::ABI_VERSION as SPT_ABI_VERSION};
 pub use supervisor::Ending;
 
-/// Names of the networks that a Solo5 spt image has.
+/// Names of the networks that a Solo5 image has.
 ///
 /// # Errors
 /// What is wrong with the image.
@@ -46,7 +50,7 @@ pub fn networks(image: &Path) -> Result<Vec<String>, Error> {
     Ok(networks.map(|entry| entry.name().to_owned()).collect())
 }
 
-/// Runs a Solo5 spt image to its end, and gives its exit status.
+/// Runs a Solo5 spt or hvt image to its end, and gives its exit status.
 ///
 /// What ended it, if it was not itself, is said in a line on standard error. See [`Tender`] for the
 /// steps one by one.
@@ -83,25 +87,33 @@ pub struct Tender {
 
 #[derive(Debug)]
 enum Program {
-    Spt(spt::Guest),
+    Spt(spt::Guest, Memory),
+    Hvt(Box<hvt::Guest>, Memory),
     Hosted(Config, Vec<device::Device>),
 }
 
 impl Tender {
-    /// Checks a Solo5 spt image, opens its devices and publishes its ports.
+    /// Checks a Solo5 image, opens its devices and publishes its ports. What it is built for, spt
+    /// or hvt, it says itself.
     ///
     /// # Errors
     /// What is wrong with the image, a device or an option.
     pub fn new(config: &Config) -> Result<Self, Error> {
         let image = Image::read(&config.image)
             .map_err(|source| Error::Image { path: config.image.clone(), source })?;
-        let attached = attach::spt(config, image.manifest())?;
-        let guest = spt::Guest::new(image, config.mem, &config.args, attached.devices)?;
-        Ok(Self {
-            program: Program::Spt(guest),
-            users: attached.users,
-            publish: config.publish.clone(),
-        })
+        let attached = attach::image(config, image.manifest())?;
+        let devices = attached.devices;
+        let program = match image.target() {
+            Target::Spt => {
+                let guest = spt::Guest::new(image, config.mem, &config.args, devices)?;
+                Program::Spt(guest, config.mem)
+            }
+            Target::Hvt => {
+                let guest = hvt::Guest::new(image, config, devices)?;
+                Program::Hvt(Box::new(guest), config.mem)
+            }
+        };
+        Ok(Self { program, users: attached.users, publish: config.publish.clone() })
     }
 
     /// As [`Tender::new`], for a unikernel that was built as an ordinary program of this host.
@@ -136,17 +148,30 @@ impl Tender {
     /// Why it could not be started.
     pub fn run(mut self) -> Result<Ended, Error> {
         let signals = Signals::watch()?;
+        let mut ring = None;
         let ending = match self.program {
-            Program::Spt(guest) => {
+            Program::Spt(guest, mem) => {
                 let (child, report) = supervisor::fork(&guest)?;
                 // The devices are the image's alone.
-                let mem = guest.mem;
                 drop(guest);
                 let ending = supervisor::supervise(child, &signals, &mut self.users)?;
-                if let Some(error) = supervisor::launch_error(&report, mem) {
+                if let Some(error) =
+                    supervisor::launch_error(&supervisor::read_report(&report), mem)
+                {
                     return Err(error);
                 }
                 ending
+            }
+            Program::Hvt(mut guest, mem) => {
+                let (child, report) = supervisor::fork(&*guest)?;
+                guest.close();
+                let ending = supervisor::supervise(child, &signals, &mut self.users)?;
+                let report = supervisor::read_report(&report);
+                if let Some(error) = supervisor::launch_error(&report, mem) {
+                    return Err(error);
+                }
+                ring = guest.ring_use();
+                hvt::refusal(&report).map_or(ending, Ending::Refused)
             }
             Program::Hosted(config, devices) => {
                 let child = hosted::start(&config, &devices)?;
@@ -161,7 +186,7 @@ impl Tender {
             let error = user.capture_error()?;
             Some(format!("what passed last on the network {name} was not captured: {error}"))
         });
-        Ok(Ended { ending, dropped: dropped.collect(), not_captured: not_captured.collect() })
+        Ok(Ended { ending, ring, dropped: dropped.collect(), not_captured: not_captured.collect() })
     }
 }
 
@@ -185,6 +210,8 @@ impl fmt::Display for Published {
 pub struct Ended {
     /// How it ended.
     pub ending: Ending,
+    /// How it used its ring, if it had one.
+    pub ring: Option<RingUse>,
     /// What its `user` networks dropped.
     pub dropped: Vec<Dropped>,
     /// What is wrong with the files of what passed, in a line each.

@@ -22,8 +22,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::config::Memory;
 use crate::error::Error;
+use crate::hvt::Refusal;
+use crate::launch::{self, Guest, Step};
 use crate::net::user::{Set, UserNetwork};
-use crate::spt::{self, Guest, Step};
 
 /// The signals to the tender that end the image, unless this process was started to ignore them.
 pub(crate) const ENDING: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
@@ -43,6 +44,8 @@ pub enum Ending {
     Interrupted(i32),
     /// Because it made a system call that is not allowed.
     Forbidden,
+    /// Because it asked its host for what there is not, or used what is not its own (hvt).
+    Refused(Refusal),
     /// Because of this signal: it did what no program may, or somebody else ended it.
     Killed(i32),
 }
@@ -54,7 +57,7 @@ impl Ending {
         match self {
             Self::Exited(status) => status,
             Self::Interrupted(signal) => 128 + (signal as u8 & 0x7f),
-            Self::Forbidden | Self::Killed(_) => solo5_abi::EXIT_ABORT as u8,
+            Self::Forbidden | Self::Refused(_) | Self::Killed(_) => solo5_abi::EXIT_ABORT as u8,
         }
     }
 
@@ -71,6 +74,7 @@ impl fmt::Display for Ending {
             Self::Exited(status) => return write!(f, "the image ended with status {status}"),
             Self::Interrupted(_) => return f.write_str("interrupted"),
             Self::Forbidden => "it made a system call that is not allowed",
+            Self::Refused(refusal) => return write!(f, "the image was ended: {refusal}"),
             Self::Killed(signal) => match signal {
                 libc::SIGSEGV | libc::SIGBUS => {
                     "it touched memory, or ran an instruction, that it may not (SIGSEGV)"
@@ -140,7 +144,7 @@ impl Drop for Child {
 
 /// Forks, and lets the child become the image. Gives it, and where it reports what goes wrong
 /// before the image's first instruction.
-pub(crate) fn fork(guest: &Guest) -> Result<(Child, OwnedFd), Error> {
+pub(crate) fn fork(guest: &impl Guest) -> Result<(Child, OwnedFd), Error> {
     let system = |what| move |source| Error::System { what, source };
     let (report, write) = rustix::pipe::pipe_with(
         rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK,
@@ -150,12 +154,12 @@ pub(crate) fn fork(guest: &Guest) -> Result<(Child, OwnedFd), Error> {
     // No signal is handled in the child by the handlers of this process: until it has put them
     // away, none comes through.
     let mask = block_signals();
-    // SAFETY: the child calls only `enter`, which allocates nothing and so needs no lock that
-    // another thread may hold, and never returns.
+    // SAFETY: the child calls only `enter`, which never returns, and needs no lock that another
+    // thread may hold: see there.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
         // SAFETY: this process has just been forked, with a copy of all memory.
-        unsafe { spt::enter(guest, parent, &write) }
+        unsafe { launch::enter(guest, parent, &write) }
     }
     restore_signals(&mask);
     if pid < 0 {
@@ -185,9 +189,17 @@ fn restore_signals(mask: &libc::sigset_t) {
     }
 }
 
+/// What a process has said of why it ended.
+pub(crate) fn read_report(report: &OwnedFd) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(64);
+    // Without a word, its status tells.
+    let _ = rustix::io::read(report, spare_capacity(&mut bytes));
+    bytes
+}
+
 /// What a report says of why an image never began.
-pub(crate) fn launch_error(report: &OwnedFd, mem: Memory) -> Option<Error> {
-    let (step, source) = spt::read_report(report)?;
+pub(crate) fn launch_error(report: &[u8], mem: Memory) -> Option<Error> {
+    let (step, source) = launch::failure(report)?;
     let why = match (step, source) {
         (Step::Map, Errno::EXIST) => Some("it would reach into the tender's own"),
         (Step::Map, Errno::NOMEM | Errno::OVERFLOW) => Some("the host has not so much to give"),
@@ -199,9 +211,11 @@ pub(crate) fn launch_error(report: &OwnedFd, mem: Memory) -> Option<Error> {
     let what = match step {
         Step::Confine => "confine the image",
         Step::Close => "close what the image may not have",
-        Step::Map => "map the image's memory at 0x10000 (see sysctl vm.mmap_min_addr)",
+        Step::Map => "map the image's memory (for spt at 0x10000: see sysctl vm.mmap_min_addr)",
         Step::Load => "load the image",
         Step::Protect => "protect the image's memory",
+        Step::Machine => "make a virtual machine",
+        Step::Filter => "confine the image's process by seccomp",
     };
     Some(Error::System { what, source })
 }

@@ -55,7 +55,7 @@ pub(crate) fn discard(handle: usize) {
 #[derive(Debug)]
 pub(crate) struct Port {
     handle: usize,
-    entry: &'static Entry,
+    pub(crate) entry: &'static Entry,
 }
 
 impl Port {
@@ -69,11 +69,6 @@ impl Port {
 
     pub(crate) fn mtu(&self) -> u16 {
         self.entry.mtu()
-    }
-
-    /// The descriptor that the tender has opened for it (spt).
-    pub(crate) fn descriptor(&self) -> i32 {
-        self.entry.host_descriptor()
     }
 
     /// Reads a frame and says how long it is; `None` if there is none. What does not fit is lost.

@@ -14,7 +14,7 @@ const ENOBUFS: i64 = -105;
 
 /// See [`Port::read`].
 pub(crate) fn read(port: &Port, room: &mut [u8]) -> Result<Option<usize>, Gone> {
-    let descriptor = port.descriptor() as u64;
+    let descriptor = port.entry.host_descriptor() as u64;
     let (address, length) = (room.as_mut_ptr() as u64, room.len() as u64);
     // SAFETY: The kernel writes at most `length` bytes to `room`, which is borrowed meanwhile.
     match unsafe { call(call::READ, [descriptor, address, length]) } {
@@ -26,7 +26,7 @@ pub(crate) fn read(port: &Port, room: &mut [u8]) -> Result<Option<usize>, Gone> 
 
 /// See [`Port::write`].
 pub(crate) fn write(port: &Port, frame: &[u8]) -> Result<bool, Gone> {
-    let descriptor = port.descriptor() as u64;
+    let descriptor = port.entry.host_descriptor() as u64;
     let (address, length) = (frame.as_ptr() as u64, frame.len() as u64);
     // SAFETY: The kernel reads `length` bytes of `frame`, which is borrowed meanwhile.
     match unsafe { call(call::WRITE, [descriptor, address, length]) } {

@@ -1,4 +1,4 @@
-//! `mnet-tender`: the tender alone, with the spellings of `solo5-spt`.
+//! `mnet-tender`: the tender alone, with the spellings of `solo5-spt` and `solo5-hvt`.
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -10,7 +10,7 @@ use lexopt::{Arg, Parser};
 use tender::{Config, Tender};
 
 const HELP: &str = "\
-Runs a Solo5 spt image: loads it, confines it, and gives it a network.
+Runs a Solo5 spt or hvt image: loads it, confines it, and gives it a network.
 
 usage: mnet-tender [OPTIONS] [--] IMAGE [ARGUMENTS]
 
@@ -29,6 +29,8 @@ usage: mnet-tender [OPTIONS] [--] IMAGE [ARGUMENTS]
   --block-sector-size:NAME=SIZE
                              its block size in bytes (512)
   --mem=MIB                  memory of the image (512)
+  --no-net-ring              let an hvt image make a call for each frame
+  --stats                    say in the end how the ring of an hvt image was used
   --quiet                    do not say which ports are published, nor what was dropped
   --help, --version
 
@@ -42,11 +44,12 @@ fn main() -> ExitCode {
         Command::Version => {
             let version = env!("CARGO_PKG_VERSION");
             print(&format!(
-                "mnet-tender {version}\nSolo5 spt ABI version {}\n",
-                tender::ABI_VERSION
+                "mnet-tender {version}\nSolo5 spt ABI version {}\nSolo5 hvt ABI version {}\n",
+                tender::SPT_ABI_VERSION,
+                tender::HVT_ABI_VERSION
             ))
         }
-        Command::Run { config, quiet } => run(&config, quiet),
+        Command::Run { config, says } => run(&config, says),
     }) {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
@@ -56,7 +59,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(config: &Config, quiet: bool) -> Result<u8, String> {
+fn run(config: &Config, Says { quiet, stats }: Says) -> Result<u8, String> {
     let tender = Tender::new(config).map_err(text)?;
     if !quiet {
         tender.published().for_each(say);
@@ -67,30 +70,48 @@ fn run(config: &Config, quiet: bool) -> Result<u8, String> {
     if !quiet {
         ended.dropped.iter().for_each(say);
     }
+    if stats {
+        ended.ring.iter().for_each(say);
+    }
     Ok(ended.ending.status())
+}
+
+/// What is said besides what went wrong.
+#[derive(Clone, Copy, Default)]
+struct Says {
+    quiet: bool,
+    stats: bool,
 }
 
 enum Command {
     Help,
     Version,
-    Run { config: Box<Config>, quiet: bool },
+    Run { config: Box<Config>, says: Says },
 }
 
 fn parse(mut parser: Parser) -> Result<Command, String> {
     let mut config = Config::new("");
-    let mut quiet = false;
+    let mut says = Says::default();
     while let Some(arg) = parser.next().map_err(text)? {
         let option = match arg {
             Arg::Value(image) => {
                 config.image = image.into();
                 let args = parser.raw_args().map_err(text)?;
                 config.args = args.map(utf8).collect::<Result<_, _>>()?;
-                return Ok(Command::Run { config: Box::new(config), quiet });
+                return Ok(Command::Run { config: Box::new(config), says });
             }
             Arg::Long("help") | Arg::Short('h') => return Ok(Command::Help),
             Arg::Long("version") => return Ok(Command::Version),
             Arg::Long("quiet") => {
-                quiet = true;
+                says.quiet = true;
+                continue;
+            }
+            Arg::Long("stats") => {
+                says.stats = true;
+                continue;
+            }
+            Arg::Long("no-net-ring") => {
+                config.net_ring = false;
                 continue;
             }
             Arg::Long(option) => option.to_owned(),

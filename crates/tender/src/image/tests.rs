@@ -87,12 +87,16 @@ fn an_image_without_notes_or_for_another_tender_is_refused() {
     assert!(error(|elf| elf.notes.clear()).starts_with("has no Solo5 notes"));
     assert!(error(|elf| elf.notes.truncate(1)).starts_with("has no Solo5 manifest"));
     assert_eq!(
-        error(|elf| elf.notes[0] = abi(1, 2)),
-        "is built for hvt, not for spt; build it for spt"
+        error(|elf| elf.notes[0] = abi(3, 2)),
+        "is built for virtio, not for spt or hvt; build it for spt"
     );
     assert_eq!(
         error(|elf| elf.notes[0] = abi(2, 1)),
         "is built for version 1 of spt, not 2; build it with Solo5 v0.12"
+    );
+    assert_eq!(
+        error(|elf| elf.notes[0] = abi(1, 3)),
+        "is built for version 3 of hvt, not 2; build it with Solo5 v0.12"
     );
     assert!(error(|elf| elf.notes[0] = note(ABI_NOTE_TYPE, &[2, 0, 0, 0])).contains("ABI1"));
 }

@@ -1,6 +1,5 @@
 //! The spt target: the image is a process of its own behind seccomp.
 
-mod boot;
 mod launch;
 mod seccomp;
 
@@ -9,23 +8,22 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use rustix::event::epoll;
 use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
 use seccompiler::BpfProgram;
-use solo5_abi::spt::{BootInfo, TIMER_EVENT};
+use solo5_abi::spt::{BOOT_INFO_BASE, BootInfo, TIMER_EVENT};
 
+use crate::boot;
 use crate::config::Memory;
 use crate::device::{Backing, Device};
 use crate::error::Error;
 use crate::image::Image;
 
-pub(crate) use launch::{Step, enter, read_report};
-
-/// Least memory that an image gets behind its own end, for heap and stack, in bytes.
-const LEAST_HEAP_AND_STACK: u64 = 64 << 10;
+// The largest boot info ends below the image.
+const _: () = assert!(BOOT_INFO_BASE + boot::most::<BootInfo>() <= solo5_abi::GUEST_MIN_BASE);
 
 /// An image with all that it needs, ready to be entered by a forked process.
 #[derive(Debug)]
 pub(crate) struct Guest {
     image: Image,
-    pub(crate) mem: Memory,
+    mem: Memory,
     boot: Vec<u8>,
     filter: BpfProgram,
     /// What the image may have open besides the console.
@@ -43,7 +41,7 @@ impl Guest {
         devices: Vec<Device>,
     ) -> Result<Self, Error> {
         let mem_size = mem.bytes();
-        let least = image.end().saturating_add(LEAST_HEAP_AND_STACK);
+        let least = image.least_memory();
         if mem_size < least {
             return Err(Error::MemoryTooSmall { mem, least: least.div_ceil(1 << 20) });
         }
@@ -76,18 +74,19 @@ impl Guest {
             }
         }
 
-        let info = BootInfo {
+        let (epoll_fd, timer_fd) = (epoll.as_raw_fd(), timer.as_raw_fd());
+        let info = |boot::Addresses { manifest, cmdline }| BootInfo {
             mem_size,
             kernel_end: image.end(),
-            cmdline: 0,
-            manifest: 0,
-            epoll: epoll.as_raw_fd(),
-            timer: timer.as_raw_fd(),
+            cmdline,
+            manifest,
+            epoll: epoll_fd,
+            timer: timer_fd,
         };
-        let boot = boot::pages(info, &entries, &cmdline);
-        let filter = seccomp::filter(info.epoll, info.timer, &devices).map_err(Error::Filter)?;
+        let boot = boot::pages(BOOT_INFO_BASE, info, &entries, &cmdline);
+        let filter = seccomp::filter(epoll_fd, timer_fd, &devices).map_err(Error::Filter)?;
         let mut descriptors: Vec<_> = devices.iter().map(Device::descriptor).collect();
-        descriptors.extend([info.epoll, info.timer]);
+        descriptors.extend([epoll_fd, timer_fd]);
         Ok(Self { image, mem, boot, filter, descriptors, _open: (epoll, timer, devices) })
     }
 }

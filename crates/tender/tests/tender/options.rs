@@ -43,12 +43,14 @@ fn an_image_that_cannot_be_run_is_named() {
         plain(&["/etc/passwd"]),
         "the image /etc/passwd is not an ELF file; give an image built for spt"
     );
-    let mut hvt = Elf::new(b"", &[]);
-    hvt.notes[0] = abi(1, 2);
-    let hvt = Image::new(&hvt);
-    let expected =
-        format!("the image {} is built for hvt, not for spt; build it for spt", hvt.path.display());
-    assert_eq!(error(hvt.tender(&[], &[])), expected);
+    let mut virtio = Elf::new(b"", &[]);
+    virtio.notes[0] = abi(3, 2);
+    let virtio = Image::new(&virtio);
+    let expected = format!(
+        "the image {} is built for virtio, not for spt or hvt; build it for spt",
+        virtio.path.display()
+    );
+    assert_eq!(error(virtio.tender(&[], &[])), expected);
     assert_eq!(plain(&[]), "there is no image to run; give one (see --help)");
 }
 

@@ -1,0 +1,15 @@
+//! hvt: an image in Solo5's hardware virtualized tender, a guest with one processor, no interrupts,
+//! and eight calls.
+
+mod call;
+mod exception;
+
+pub(crate) mod clock;
+pub(crate) mod console;
+pub(crate) mod net;
+mod start;
+pub(crate) mod wait;
+
+pub(crate) use start::exit;
+
+pub(crate) use crate::solo5::{arguments, entropy, local, memory, run_queue};

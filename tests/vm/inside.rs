@@ -1,0 +1,93 @@
+//! What is tried of hvt in a Linux of its own, which [`boot`](boot) boots: there is KVM, a TAP tap0
+//! with 10.0.0.1/24 and fd00::1/64, and in the root folder the tender, the command, and echo.
+
+#![allow(clippy::unwrap_used, reason = "what is not as it should be ends it")]
+
+use std::collections::HashSet;
+use std::net::{IpAddr, UdpSocket};
+use std::process::Command;
+use std::time::Instant;
+
+use mnet_tests::{Running, client, on_link, ping_pong};
+use rustix::process::Signal;
+
+mod guests;
+
+const ECHO: &str = "/echo.hvt";
+
+fn main() {
+    let checks: [(&str, fn()); 5] = [
+        ("10,000 datagrams come back by the ring", || echoes(&[])),
+        ("the command runs it on a user network", on_a_user_network),
+        ("an image that ends by itself passes its status on", status),
+        ("10,000 datagrams come back by calls", || echoes(&["--no-net-ring"])),
+        ("a guest that does what it may not is refused, by name", guests::are_refused),
+    ];
+    for (what, check) in checks {
+        let started = Instant::now();
+        check();
+        println!("{what}: {:.1} s", started.elapsed().as_secs_f32());
+    }
+}
+
+fn tender(arguments: &[&str]) -> Command {
+    let mut command = Command::new("/mnet-tender");
+    command.args(arguments);
+    command
+}
+
+/// Has echo on the TAP send back 10,000 datagrams of mixed sizes, of both families.
+fn echoes(options: &[&str]) {
+    let mut command = tender(&["--net:service=tap0", "--stats"]);
+    command.args(options).args([ECHO, "--ipv4=10.0.0.2/24", "--ipv6=fd00::2/64"]);
+    let mut running = Running::start(&mut command);
+    let addresses = [running.address("10.0.0.2/24, static"), running.address("fd00::2/64, static")];
+    for address in addresses {
+        exchange(address, 5_000);
+    }
+    running.signal(Signal::TERM);
+    assert_eq!(running.wait().code(), Some(143));
+}
+
+/// Sends so many datagrams of mixed sizes, some at a time; each must come back whole.
+fn exchange(address: IpAddr, count: u32) {
+    const WINDOW: usize = 64;
+    // Up to what a frame takes in either family, and what takes two or three.
+    const SIZES: [usize; 8] = [4, 5, 64, 300, 1_000, 1_452, 1_472, 4_000];
+    let socket: UdpSocket = client(on_link(address, 7));
+    let datagram = |number: u32| {
+        let mut datagram = vec![number as u8; SIZES[number as usize % SIZES.len()]];
+        datagram[..4].copy_from_slice(&number.to_be_bytes());
+        datagram
+    };
+    let mut missing = HashSet::new();
+    let mut received = [0; 4_001];
+    for number in 0..count {
+        socket.send(&datagram(number)).unwrap();
+        missing.insert(number);
+        let last = number + 1 == count;
+        while missing.len() >= WINDOW || last && !missing.is_empty() {
+            let length = socket.recv(&mut received);
+            let length = length.unwrap_or_else(|error| panic!("lost {missing:?}: {error}"));
+            let echoed = u32::from_be_bytes(received[..4].try_into().unwrap());
+            assert!(missing.remove(&echoed), "{echoed} came back again");
+            assert!(received[..length] == datagram(echoed), "{echoed} came back as another");
+        }
+    }
+}
+
+fn on_a_user_network() {
+    let arguments = ["run", ECHO, "--publish=127.0.0.1:0:7/udp"];
+    let running = Running::start(Command::new("/cargo-mnet").args(arguments));
+    let address = running.published(7);
+    let mut running = running.ready();
+    ping_pong(&client(address), 64, 20);
+    running.signal(Signal::INT);
+    assert_eq!(running.wait().code(), Some(130));
+}
+
+fn status() {
+    let mut running = Running::start(&mut tender(&["--net:service=tap0", ECHO, "--port=0"]));
+    let _ = running.line("--port=0");
+    assert_eq!(running.wait().code(), Some(1));
+}
