@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::net::{IpAddr, UdpSocket};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mnet_tests::{Running, client, on_link, ping_pong};
 use rustix::process::Signal;
@@ -17,10 +17,10 @@ const ECHO: &str = "/echo.hvt";
 
 fn main() {
     let checks: [(&str, fn()); 5] = [
-        ("10,000 datagrams come back by the ring", || echoes(&[])),
+        ("10,000 datagrams come back by the ring", by_the_ring),
         ("the command runs it on a user network", on_a_user_network),
         ("an image that ends by itself passes its status on", status),
-        ("10,000 datagrams come back by calls", || echoes(&["--no-net-ring"])),
+        ("10,000 datagrams come back by calls", by_calls),
         ("a guest that does what it may not is refused, by name", guests::are_refused),
     ];
     for (what, check) in checks {
@@ -36,8 +36,29 @@ fn tender(arguments: &[&str]) -> Command {
     command
 }
 
-/// Has echo on the TAP send back 10,000 datagrams of mixed sizes, of both families.
-fn echoes(options: &[&str]) {
+/// All frames go by the ring, and there is no kick for each.
+fn by_the_ring() {
+    let line = echoes(&[]).line("mnet-tender: the ring: ");
+    println!("{line}");
+    let counts: Vec<u32> = line
+        .rsplit_once(": ")
+        .unwrap()
+        .1
+        .split(", ")
+        .map(|count| count.split_once(' ').unwrap().0.parse().unwrap())
+        .collect();
+    let [sent, received, _, kicks] = counts[..] else { panic!("{counts:?}") };
+    // Some datagrams are in several fragments.
+    assert!(sent >= 10_000 && received >= 10_000, "{counts:?}");
+    assert!(kicks < sent / 2, "{counts:?}");
+}
+
+fn by_calls() {
+    assert!(!echoes(&["--no-net-ring"]).says("the ring", Duration::from_secs(1)));
+}
+
+/// Has echo on the TAP send back 10,000 datagrams of mixed sizes, of both families, and ends it.
+fn echoes(options: &[&str]) -> Running {
     let mut command = tender(&["--net:service=tap0", "--stats"]);
     command.args(options).args([ECHO, "--ipv4=10.0.0.2/24", "--ipv6=fd00::2/64"]);
     let mut running = Running::start(&mut command);
@@ -47,6 +68,7 @@ fn echoes(options: &[&str]) {
     }
     running.signal(Signal::TERM);
     assert_eq!(running.wait().code(), Some(143));
+    running
 }
 
 /// Sends so many datagrams of mixed sizes, some at a time; each must come back whole.

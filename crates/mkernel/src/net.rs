@@ -166,12 +166,17 @@ impl Device for NetDevice {
     }
 
     fn transmit(&mut self, frames: &mut VecDeque<Packet>) -> Result<(), Gone> {
+        let mut written = Ok(true);
         while let Some(frame) = frames.front() {
-            if !self.port.write(frame.bytes())? {
-                self.retry = Some(sleep_until(now() + TRANSMIT_RETRY));
+            written = self.port.write(frame.bytes());
+            if written != Ok(true) {
                 break;
             }
             frames.pop_front();
+        }
+        self.port.flush();
+        if !written? {
+            self.retry = Some(sleep_until(now() + TRANSMIT_RETRY));
         }
         Ok(())
     }

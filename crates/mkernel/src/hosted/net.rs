@@ -170,4 +170,7 @@ impl Port {
             Err(_) => Err(Gone),
         }
     }
+
+    /// Ends a batch of frames that were written: each has gone out by itself.
+    pub(crate) fn flush(&mut self) {}
 }

@@ -3,7 +3,7 @@
 use core::arch::asm;
 use core::ptr;
 
-use solo5_abi::hvt::{Call, PORT};
+use solo5_abi::hvt::{Call, KICK_PORT, PORT};
 
 /// Makes a call: the host reads its arguments, and writes its results among them.
 ///
@@ -19,6 +19,19 @@ pub(super) unsafe fn call<C: Call>(arguments: &mut C) {
             "out dx, eax",
             in("dx") PORT + C::NUMBER,
             in("eax") address,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+/// Tells the host of entries in the ring.
+pub(super) fn kick() {
+    // SAFETY: It touches nothing: the host looks into the ring, as it may at any time.
+    unsafe {
+        asm!(
+            "out dx, eax",
+            in("dx") KICK_PORT,
+            in("eax") 0,
             options(nostack, preserves_flags),
         );
     }

@@ -1,5 +1,5 @@
 //! hvt: an image in Solo5's hardware virtualized tender, a guest with one processor, no interrupts,
-//! and eight calls.
+//! eight calls, and a ring for frames.
 
 mod call;
 mod exception;
@@ -7,6 +7,7 @@ mod exception;
 pub(crate) mod clock;
 pub(crate) mod console;
 pub(crate) mod net;
+mod ring;
 mod start;
 pub(crate) mod wait;
 

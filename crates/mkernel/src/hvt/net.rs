@@ -1,13 +1,16 @@
-//! Frames, by calls.
+//! Frames: by the ring, or by a call each where there is none or they do not fit.
 
 use netdev::Gone;
 use solo5_abi::hvt::{NetRead, NetWrite, result};
 
-use super::call::call;
+use super::{call::call, ring};
 pub(crate) use crate::solo5::net::{Port, discard, names, open};
 
 /// See [`Port::read`].
 pub(crate) fn read(port: &Port, room: &mut [u8]) -> Result<Option<usize>, Gone> {
+    if let Some(received) = ring::receive(port.handle(), room) {
+        return received;
+    }
     let mut read = NetRead {
         handle: port.handle() as u64,
         data: room.as_mut_ptr() as u64,
@@ -25,6 +28,11 @@ pub(crate) fn read(port: &Port, room: &mut [u8]) -> Result<Option<usize>, Gone> 
 
 /// See [`Port::write`].
 pub(crate) fn write(port: &Port, frame: &[u8]) -> Result<bool, Gone> {
+    if frame.len() <= ring::BUFFER
+        && let Some(sent) = ring::send(port.handle(), frame)
+    {
+        return Ok(sent);
+    }
     let mut write = NetWrite {
         handle: port.handle() as u64,
         data: frame.as_ptr() as u64,
@@ -38,4 +46,9 @@ pub(crate) fn write(port: &Port, frame: &[u8]) -> Result<bool, Gone> {
         result::AGAIN => Ok(false),
         _ => Err(Gone),
     }
+}
+
+/// See [`Port::flush`].
+pub(crate) fn flush() {
+    ring::flush();
 }

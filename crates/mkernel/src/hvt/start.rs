@@ -4,7 +4,7 @@ use solo5_abi::hvt::{self, BootInfo, Halt};
 use solo5_abi::{AbiNote, EXIT_FAILURE, Target};
 
 use super::call::call;
-use super::{clock, exception};
+use super::{clock, exception, ring};
 use crate::console;
 use crate::solo5::start::{Boot, start};
 
@@ -29,6 +29,7 @@ unsafe extern "C" fn _start(boot_info: *const BootInfo) -> ! {
         exit(EXIT_FAILURE);
     }
     clock::init(cpu_cycle_freq);
+    ring::init(boot_info);
     // SAFETY: That is what the tender says, and this is the only call.
     unsafe { start(&Boot { kernel_end, mem_size, cmdline, manifest }) }
 }

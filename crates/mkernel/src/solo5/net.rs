@@ -7,7 +7,7 @@ use netdev::{Gone, Mac};
 use solo5_abi::{Entry, Kind};
 
 use super::local::local;
-use crate::platform::net::{read, write};
+use crate::platform::net::{flush, read, write};
 
 local! {
     static DEVICES: Cell<&'static [Entry]> = Cell::new(&[]);
@@ -79,5 +79,10 @@ impl Port {
     /// Writes a frame; `false` if the host takes none now.
     pub(crate) fn write(&mut self, frame: &[u8]) -> Result<bool, Gone> {
         write(self, frame)
+    }
+
+    /// Ends a batch of frames that were written: none waits for another any more.
+    pub(crate) fn flush(&mut self) {
+        flush();
     }
 }
