@@ -14,11 +14,12 @@ use mnet_tests::{build, built, workspace};
 fn hvt_images_echo_and_are_confined_in_a_small_linux() {
     let folder = env::temp_dir().join(format!("mnet-vm-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
-    let echo = build("echo", "hvt");
+    let (echo, runtime) = (build("echo", "hvt"), build("runtime-image", "hvt"));
     for (file, name) in [
         (&*built().tender, "mnet-tender"),
         (&built().command, "cargo-mnet"),
         (&echo, "echo.hvt"),
+        (&runtime, "runtime.hvt"),
         (Path::new(env!("CARGO_BIN_EXE_vm-inside")), "inside"),
     ] {
         fs::copy(file, folder.join(name)).unwrap();

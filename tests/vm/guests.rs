@@ -3,7 +3,10 @@
 use std::fs;
 use std::process::Command;
 
+use mnet_tests::Running;
+use rustix::process::Signal;
 use solo5_abi::Entry;
+use zerocopy::IntoBytes;
 
 #[path = "../../crates/tender/tests/tender/elf.rs"]
 #[allow(dead_code, reason = "the tender's tests need more of it")]
@@ -13,6 +16,8 @@ use elf::{Elf, R, Segment, W, abi};
 
 /// Memory that a guest may write to: one page, which the tender fills in.
 const DATA: u64 = 0x20_0000;
+/// The file of a guest.
+const IMAGE: &str = "/tmp/guest.hvt";
 
 /// `mov eax, value`
 fn set(value: u32) -> Vec<u8> {
@@ -35,15 +40,27 @@ fn call_with(number: u16, words: &[u64]) -> (Vec<u8>, Vec<u8>) {
     (call(number, DATA as u32), data)
 }
 
-/// Runs a guest of this code and data, and gives its status and what the tender says of it.
-fn run(code: &[u8], data: &[u8], options: &[&str]) -> (i32, String) {
-    let devices: &[Entry] = if options.is_empty() { &[] } else { &[Entry::net("service")] };
+/// A tender about to run a guest of this code and data, on a user network.
+fn tender(code: &[u8], data: &[u8]) -> Command {
+    let mut command = with(code, data, &[Entry::net("service")]);
+    command.args(["--net:service=user", IMAGE]);
+    command
+}
+
+/// A tender for a guest of this code, data and devices: what is to follow is options and [`IMAGE`].
+fn with(code: &[u8], data: &[u8], devices: &[Entry]) -> Command {
     let mut image = Elf::new(code, devices);
     image.notes[0] = abi(1, 2);
     image.segments.push(Segment { memory_size: 4096, ..Segment::new(DATA, data, R | W) });
-    fs::write("/tmp/guest.hvt", image.build()).unwrap();
+    fs::write(IMAGE, image.build()).unwrap();
     let mut tender = Command::new("/mnet-tender");
-    let output = tender.arg("--mem=4").args(options).arg("/tmp/guest.hvt").output().unwrap();
+    tender.arg("--mem=4");
+    tender
+}
+
+/// Runs a tender to its end, and gives its status and what it says.
+fn run(mut tender: Command) -> (i32, String) {
+    let output = tender.output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     (output.status.code().unwrap(), [String::from_utf8(output.stdout).unwrap(), said].concat())
 }
@@ -51,11 +68,13 @@ fn run(code: &[u8], data: &[u8], options: &[&str]) -> (i32, String) {
 pub(super) fn are_refused() {
     let halt = |status: u64| call_with(8, &[0, status]);
     let (code, data) = halt(7);
-    assert_eq!(run(&code, &data, &[]), (7, String::new()));
+    let mut without_devices = with(&code, &data, &[]);
+    without_devices.arg(IMAGE);
+    assert_eq!(run(without_devices), (7, String::new()));
 
     let end = 4u64 << 20;
     let refused = |(code, data): (Vec<u8>, Vec<u8>), expected: &str| {
-        let (status, said) = run(&code, &data, &["--net:service=user"]);
+        let (status, said) = run(tender(&code, &data));
         assert_eq!(status, 255, "{said}");
         assert!(
             said.starts_with(&format!("mnet-tender: the image was ended: {expected}")),
@@ -98,11 +117,97 @@ pub(super) fn are_refused() {
     // jmp to data
     refused(([set(DATA as u32), vec![0xff, 0xe0]].concat(), vec![0x90]), "it had an exception");
 
+    by_the_ring_too();
+
+    // One that runs for ever is in nobody's way, and ends with its tender.
+    let (mut code, mut data) = call_with(2, &[DATA + 16, 6]);
+    data.extend(b"spins\n");
+    code.extend([0xeb, 0xfe]);
+    let mut spinning = Running::start(&mut tender(&code, &data));
+    let _ = spinning.line("spins");
+    spinning.signal(Signal::TERM);
+    assert_eq!(spinning.wait().code(), Some(143));
+
     // What is not there but no danger is an error of the call: block_read of a network.
     let (mut code, data) = call_with(5, &[1, 0, DATA, 512, 0]);
     // mov eax, [DATA + 32]; mov [DATA + 8], eax: the result is the status of halt.
     code.extend([&[0x8b, 0x04, 0x25][..], &(DATA as u32 + 32).to_le_bytes()].concat());
     code.extend([&[0x89, 0x04, 0x25][..], &(DATA as u32 + 8).to_le_bytes()].concat());
     code.extend(call(8, DATA as u32));
-    assert_eq!(run(&code, &data, &["--net:service=user"]).0, 2);
+    assert_eq!(run(tender(&code, &data)).0, 2);
+}
+
+/// A guest that puts an entry of these words into the ring, moves the tail and spins.
+fn entry(words: [u32; 6], tail: u32) -> Vec<u8> {
+    // At the end of 4 MiB, in 13 pages.
+    const RING: u32 = (4 << 20) - 13 * 4096;
+    // mov dword [address], value
+    let store = |address: u32, value: u32| {
+        [&[0xc7, 0x04, 0x25], &address.to_le_bytes()[..], &value.to_le_bytes()].concat()
+    };
+    let mut code = Vec::new();
+    for (address, word) in (RING + 128..).step_by(4).zip(words) {
+        code.extend(store(address, word));
+    }
+    code.extend(store(RING, tail));
+    code.extend([set(0), out(0x600), vec![0xeb, 0xfe]].concat());
+    code
+}
+
+fn by_the_ring_too() {
+    let end = 4 << 20;
+    for (words, tail, expected) in [
+        ([1, 1, end, 0, 64, 0], 1, "its call of the ring has memory that it may not: 64 bytes at"),
+        ([2, 1, end - 1, 0, 2, 0], 1, "its call of the ring has memory that it may not: 2 bytes"),
+        ([2, 1, 0x1000, 0, 64, 0], 1, "its call of the ring has memory that it may not: 64 bytes"),
+        ([1, 1, DATA as u32, 1, 64, 0], 1, "its call of the ring has memory that it may not"),
+        ([1, 1, DATA as u32, 0, 1 << 20, 0], 1, "its call of the ring has 1048576 bytes, more"),
+        ([3, 1, DATA as u32, 0, 64, 0], 1, "it asked for operation 3 in the ring"),
+        ([1, 1, DATA as u32, 0, 64, 0], 1_025, "it put 1025 entries into the ring at once"),
+    ] {
+        let (status, said) = run(tender(&entry(words, tail), &[]));
+        assert_eq!(status, 255, "{said}");
+        assert!(
+            said.starts_with(&format!("mnet-tender: the image was ended: {expected}")),
+            "{said}"
+        );
+    }
+}
+
+/// Blocks of a device are read and written whole, within its capacity.
+pub(super) fn have_block_devices() {
+    const DISK: &str = "/tmp/disk";
+    fs::write(DISK, [7; 4096]).unwrap();
+    let mut storage = Entry::net("storage");
+    storage.as_mut_bytes()[68] = 1;
+    // Makes the call with these words, and ends with its result, and the byte at the buffer.
+    let access = |number, offset, length| {
+        let (mut code, data) = call_with(number, &[1, offset, DATA + 512, length, 9]);
+        // xor eax, eax; mov al, [DATA + 512]; shl eax, 4; or al, [DATA + 32]; mov [DATA + 8], eax
+        code.extend(
+            [&[0x31, 0xc0, 0x8a, 0x04, 0x25][..], &(DATA as u32 + 512).to_le_bytes()].concat(),
+        );
+        code.extend(
+            [&[0xc1, 0xe0, 4, 0x0a, 0x04, 0x25][..], &(DATA as u32 + 32).to_le_bytes()].concat(),
+        );
+        code.extend([&[0x89, 0x04, 0x25][..], &(DATA as u32 + 8).to_le_bytes()].concat());
+        code.extend(call(8, DATA as u32));
+        let mut tender = with(&code, &data, &[storage]);
+        tender.arg(format!("--block:storage={DISK}")).arg(IMAGE);
+        run(tender)
+    };
+    const WRITE: u16 = 4;
+    const READ: u16 = 5;
+    let (ok, invalid) = (0, 2);
+    assert_eq!(access(READ, 512, 512), (7 << 4 | ok, String::new()));
+    assert_eq!(access(WRITE, 512, 512), (ok, String::new()));
+    assert_eq!(access(READ, 512, 512), (ok, String::new()), "it was written");
+    assert_eq!(access(READ, 4096 - 512, 512), (7 << 4 | ok, String::new()));
+    for (offset, length) in
+        [(4096, 512), (1, 512), (u64::MAX - 511, 512), (0, 511), (0, 1_024), (0, 0)]
+    {
+        assert_eq!(access(READ, offset, length).0, invalid, "{length} bytes at {offset}");
+        assert_eq!(access(WRITE, offset, length).0, invalid, "{length} bytes at {offset}");
+    }
+    assert_eq!(fs::metadata(DISK).unwrap().len(), 4096);
 }

@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "what is not as it should be ends it")]
 
 use std::collections::HashSet;
+use std::fs;
 use std::net::{IpAddr, UdpSocket};
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -16,11 +18,14 @@ mod guests;
 const ECHO: &str = "/echo.hvt";
 
 fn main() {
-    let checks: [(&str, fn()); 5] = [
+    let checks: [(&str, fn()); 8] = [
         ("10,000 datagrams come back by the ring", by_the_ring),
         ("the command runs it on a user network", on_a_user_network),
         ("an image that ends by itself passes its status on", status),
-        ("10,000 datagrams come back by calls", by_calls),
+        ("an image says where it fails", failures),
+        ("2,000 datagrams come back by calls", by_calls),
+        ("blocks are read and written", guests::have_block_devices),
+        ("without KVM the tender says what to do", without_kvm),
         ("a guest that does what it may not is refused, by name", guests::are_refused),
     ];
     for (what, check) in checks {
@@ -38,7 +43,7 @@ fn tender(arguments: &[&str]) -> Command {
 
 /// All frames go by the ring, and there is no kick for each.
 fn by_the_ring() {
-    let line = echoes(&[]).line("mnet-tender: the ring: ");
+    let line = echoes(&[], 5_000).line("mnet-tender: the ring: ");
     println!("{line}");
     let counts: Vec<u32> = line
         .rsplit_once(": ")
@@ -54,17 +59,17 @@ fn by_the_ring() {
 }
 
 fn by_calls() {
-    assert!(!echoes(&["--no-net-ring"]).says("the ring", Duration::from_secs(1)));
+    assert!(!echoes(&["--no-net-ring"], 1_000).says("the ring", Duration::from_secs(1)));
 }
 
-/// Has echo on the TAP send back 10,000 datagrams of mixed sizes, of both families, and ends it.
-fn echoes(options: &[&str]) -> Running {
+/// Has echo on the TAP send back so many datagrams of mixed sizes of each family, and ends it.
+fn echoes(options: &[&str], count: u32) -> Running {
     let mut command = tender(&["--net:service=tap0", "--stats"]);
     command.args(options).args([ECHO, "--ipv4=10.0.0.2/24", "--ipv6=fd00::2/64"]);
     let mut running = Running::start(&mut command);
     let addresses = [running.address("10.0.0.2/24, static"), running.address("fd00::2/64, static")];
     for address in addresses {
-        exchange(address, 5_000);
+        exchange(address, count);
     }
     running.signal(Signal::TERM);
     assert_eq!(running.wait().code(), Some(143));
@@ -104,6 +109,7 @@ fn on_a_user_network() {
     let address = running.published(7);
     let mut running = running.ready();
     ping_pong(&client(address), 64, 20);
+    is_confined(&running.image());
     running.signal(Signal::INT);
     assert_eq!(running.wait().code(), Some(130));
 }
@@ -112,4 +118,59 @@ fn status() {
     let mut running = Running::start(&mut tender(&["--net:service=tap0", ECHO, "--port=0"]));
     let _ = running.line("--port=0");
     assert_eq!(running.wait().code(), Some(1));
+}
+
+/// Looks at the process of a guest: it has two threads, both behind seccomp, and little open.
+fn is_confined(process: &str) {
+    let threads: Vec<_> = fs::read_dir(format!("/proc/{process}/task")).unwrap().collect();
+    assert_eq!(threads.len(), 2);
+    for thread in threads {
+        let status = fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+        // One signal is the C library's own, for threads.
+        for line in ["Seccomp:\t2", "NoNewPrivs:\t1", "SigCgt:\t0000000100000000"] {
+            assert!(status.contains(line), "{line} in {status}");
+        }
+    }
+    let mut open: Vec<_> = fs::read_dir(format!("/proc/{process}/fd"))
+        .unwrap()
+        .map(|entry| fs::read_link(entry.unwrap().path()).unwrap().display().to_string())
+        .map(|target| target.split([':', '[']).next().unwrap().to_owned())
+        .collect();
+    open.sort();
+    // The ring's kicks, the processor and the machine; the console, and where it reports.
+    let expected = ["/dev/kvm", "anon_inode", "anon_inode", "anon_inode", "pipe", "pipe", "socket"];
+    assert_eq!(open, expected);
+}
+
+fn failures() {
+    let run =
+        |argument| Running::start(&mut tender(&["--net:service=user", "/runtime.hvt", argument]));
+    let mut panicked = run("--panic");
+    let _ = panicked.line("a task that panics says so");
+    assert_eq!(panicked.wait().code(), Some(255));
+
+    let mut faulted = run("--fault");
+    let line = faulted.line("page fault (14) at rip 0x1");
+    assert!(line.ends_with(", error code 0x0, address 0x8"), "{line}");
+    for register in ["rsp 0x", "rax 0x", "r15 0x", "cs 0x8 ss 0x"] {
+        let _ = faulted.line(register);
+    }
+    assert_eq!(faulted.wait().code(), Some(255));
+}
+
+fn without_kvm() {
+    let says = |command: &mut Command, expected: &str| {
+        let mut refused = Running::start(command);
+        let line = refused.line("an hvt image needs KVM: ");
+        assert!(line.contains(expected), "{line}");
+        assert_eq!(refused.wait().code(), Some(1));
+    };
+    let arguments = ["--net:service=user", ECHO];
+    says(
+        tender(&arguments).uid(1_000),
+        "/dev/kvm is forbidden to this user; add them to its group",
+    );
+    fs::rename("/dev/kvm", "/dev/kvm-away").unwrap();
+    says(&mut tender(&arguments), "there is no /dev/kvm; load it (modprobe kvm_intel");
+    fs::rename("/dev/kvm-away", "/dev/kvm").unwrap();
 }

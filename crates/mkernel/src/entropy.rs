@@ -33,7 +33,7 @@ pub(crate) fn init() -> Result<(), NoEntropy> {
 }
 
 /// Fills `bytes` from the image's cryptographic generator: ChaCha20, seeded and reseeded by the
-/// processor (spt: RDSEED or RDRAND) or the host (hosted: `getrandom`).
+/// processor (spt and hvt: RDSEED or RDRAND) or the host (hosted: `getrandom`).
 ///
 /// # Panics
 /// If there is no entropy. An image does not start without; only a hosted process that never

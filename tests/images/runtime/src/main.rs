@@ -1,5 +1,5 @@
 //! Tries what a runtime is for, in an image: `--try` what is to wait for and to share, `--panic` a
-//! task that panics, `--busy=N` an echo beside N tasks that never rest.
+//! task that panics, `--fault` a read where nothing is, `--busy=N` an echo beside N tasks that never rest.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
@@ -29,6 +29,7 @@ async fn main() -> Result<(), mnet::Error> {
                 });
                 task.await?;
             }
+            ("--fault", _) => fault(),
             ("--busy", count) => be_busy(count.parse().unwrap_or(0)).await?,
             other => panic!("{other:?}"),
         }
@@ -85,6 +86,14 @@ async fn try_all() {
     let stats = stats();
     let heap = stats.heap.map(|heap| (heap.used <= heap.peak, heap.peak < heap.size));
     log::info!("tried: {:?} of heap, asleep {}", heap, stats.asleep > Duration::from_millis(5));
+}
+
+/// Reads from the page at address 0.
+fn fault() {
+    let nowhere = core::ptr::without_provenance::<u8>(8);
+    // SAFETY: Nothing is mapped there, whatever the platform: the read has no outcome.
+    let read = unsafe { nowhere.read_volatile() };
+    log::error!("there is {read} at address 8");
 }
 
 /// Echoes beside tasks of which each can always run.
