@@ -15,6 +15,7 @@ mod image;
 mod launch;
 mod memory;
 mod net;
+mod seccomp;
 mod spt;
 mod supervisor;
 

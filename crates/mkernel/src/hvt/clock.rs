@@ -7,6 +7,7 @@ use netdev::Instant;
 use solo5_abi::hvt::Walltime;
 
 use super::call::call;
+pub(crate) use crate::solo5::clock::ticks;
 use crate::solo5::local::local;
 
 local! {
@@ -40,10 +41,4 @@ pub(crate) fn wall() -> Duration {
     // SAFETY: It holds no address.
     unsafe { call(&mut walltime) };
     Duration::from_nanos(walltime.nanoseconds)
-}
-
-/// The processor's own counter, which goes on at an even pace.
-pub(crate) fn ticks() -> u64 {
-    // SAFETY: Every x86-64 processor has the instruction, which touches nothing but registers.
-    unsafe { core::arch::x86_64::_rdtsc() }
 }

@@ -53,9 +53,11 @@ struct Guest {
     told: Cell<u32>,
     /// The next completion.
     completed: Cell<u32>,
-    /// Where the next frame to be sent goes, and the entries that the frames there now have.
-    sending: Cell<usize>,
-    sent: RefCell<[Option<u32>; SENT]>,
+    /// How many frames were put in to be sent, the entry of the last one in each buffer, and how
+    /// many of them are known to be gone.
+    sends: Cell<u64>,
+    sent: RefCell<[u32; SENT]>,
+    gone: Cell<u64>,
     received: RefCell<Received>,
 }
 
@@ -85,9 +87,10 @@ pub(super) fn init(boot_info: &BootInfo) {
 /// `false` if it has no room now.
 pub(super) fn send(handle: usize, frame: &[u8]) -> Option<bool> {
     let guest = guest()?;
-    let sending = guest.sending.get();
-    let mut sent = guest.sent.borrow_mut();
-    if sent[sending].is_some_and(|entry| !guest.is_seen_to(entry)) {
+    let (sends, mut sent) = (guest.sends.get(), guest.sent.borrow_mut());
+    let sending = (sends % SENT as u64) as usize;
+    let before = sends.checked_sub(SENT as u64).filter(|&before| before >= guest.gone.get());
+    if before.is_some() && !guest.is_seen_to(sent[sending]) {
         guest.flush();
         return Some(false);
     }
@@ -98,9 +101,9 @@ pub(super) fn send(handle: usize, frame: &[u8]) -> Option<bool> {
         ptr::copy_nonoverlapping(frame.as_ptr(), buffer, length);
         buffer as u64
     };
-    sent[sending] = Some(guest.tail.get());
+    sent[sending] = guest.tail.get();
     guest.push(operation::NET_WRITE, handle, data, length);
-    guest.sending.set((sending + 1) % SENT);
+    guest.sends.set(sends + 1);
     Some(true)
 }
 
@@ -154,8 +157,9 @@ fn guest() -> Option<&'static Guest> {
         tail: Cell::new(0),
         told: Cell::new(0),
         completed: Cell::new(0),
-        sending: Cell::new(0),
-        sent: RefCell::new([None; SENT]),
+        sends: Cell::new(0),
+        sent: RefCell::new([0; SENT]),
+        gone: Cell::new(0),
         received: RefCell::new(Received {
             handle: 0,
             lengths: [0; RECEIVED],
@@ -198,10 +202,10 @@ impl Guest {
         }
     }
 
-    /// Whether the host has done what the entry asks for.
+    /// Whether the host has done what the entry asks for: one of the last that were put in.
     fn is_seen_to(&self, entry: u32) -> bool {
         let [_, _, entry_head, ..] = self.indices();
-        // The entry is among the last ones: the host is behind it, or at most a ring ahead.
+        // The host is behind it, or at most a ring ahead.
         entry_head.load(Acquire).wrapping_sub(entry).wrapping_sub(1) < u32::MAX / 2
     }
 
@@ -215,6 +219,8 @@ impl Guest {
         }
         self.flush();
         self.wait(asked as u32);
+        // The host sees to entries in order.
+        self.gone.set(self.sends.get());
 
         (received.count, received.taken) = (0, 0);
         let mut gone = false;

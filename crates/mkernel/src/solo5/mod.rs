@@ -1,6 +1,7 @@
 //! What an image is under either of Solo5's tenders, however it calls its host.
 
 pub(crate) mod arguments;
+pub(crate) mod clock;
 mod critical_section;
 pub(crate) mod entropy;
 pub(crate) mod local;

@@ -6,6 +6,7 @@ use netdev::Instant;
 use solo5_abi::spt::call;
 
 use super::call::call;
+pub(crate) use crate::solo5::clock::ticks;
 
 const REALTIME: u64 = 0;
 const MONOTONIC: u64 = 1;
@@ -16,13 +17,6 @@ pub(crate) fn monotonic() -> Instant {
 
 pub(crate) fn wall() -> Duration {
     read(REALTIME)
-}
-
-/// The processor's own counter, which goes on at an even pace.
-pub(crate) fn ticks() -> u64 {
-    // SAFETY: Every x86-64 processor has the instruction, which touches nothing but registers, and
-    // the tender's host lets processes use it unless it was told otherwise by `prctl`.
-    unsafe { core::arch::x86_64::_rdtsc() }
 }
 
 fn read(clock: u64) -> Duration {

@@ -90,20 +90,6 @@ impl<'g> Calls<'g> {
         slice.ok_or(Fault::Pointer { call: C::NUMBER, address, length })
     }
 
-    /// Guest memory for a frame.
-    fn frame<C: Call>(&self, address: u64, length: u64) -> Result<VolatileSlice<'g>, Fault> {
-        if length > frames::MAX {
-            return Err(Fault::Length { call: C::NUMBER, length });
-        }
-        self.slice::<C>(address, length)
-    }
-
-    fn network(&self, handle: u64) -> Option<&'g Device> {
-        self.devices.iter().find(|device| {
-            device.index as u64 == handle && matches!(device.backing, Backing::Net { .. })
-        })
-    }
-
     /// The device, if a block of it lies there and has this length.
     fn block(&self, handle: u64, offset: u64, length: u64) -> Option<&'g Device> {
         self.devices.iter().find(|device| match device.backing {
@@ -153,15 +139,17 @@ impl<'g> Calls<'g> {
     }
 
     fn net_write(&mut self, call: &mut NetWrite) -> Result<(), Fault> {
-        let frame = self.frame::<NetWrite>(call.data, call.length)?;
-        let network = self.network(call.handle);
+        let alleged = Alleged { address: call.data, length: call.length };
+        let frame = frames::frame(self.memory, NetWrite::NUMBER, alleged)?;
+        let network = frames::network(self.devices, call.handle);
         call.result = network.map_or(result::INVALID, |network| frames::send(network, &frame));
         Ok(())
     }
 
     fn net_read(&mut self, call: &mut NetRead) -> Result<(), Fault> {
-        let room = self.frame::<NetRead>(call.data, call.length)?;
-        let network = self.network(call.handle).ok_or(result::INVALID);
+        let alleged = Alleged { address: call.data, length: call.length };
+        let room = frames::room(self.memory, NetRead::NUMBER, alleged)?;
+        let network = frames::network(self.devices, call.handle).ok_or(result::INVALID);
         match network.and_then(|network| frames::receive(network, room)) {
             Ok(length) => (call.length, call.result) = (length, result::OK),
             Err(result) => call.result = result,

@@ -1,15 +1,44 @@
 //! Frames between the guest's memory and its devices.
 
-use std::io;
-
 use rustix::io::Errno;
 use solo5_abi::hvt::result;
 use vm_memory::{ReadVolatile, VolatileMemoryError, VolatileSlice, WriteVolatile};
 
-use crate::device::Device;
+use super::memory::{Alleged, Memory};
+use super::refusal::Fault;
+use crate::device::{Backing, Device};
 
 /// Most bytes of a frame, whatever the device: more are no frame.
-pub(crate) const MAX: u64 = 1 << 16;
+const MAX: u64 = 1 << 16;
+
+/// The network that the guest knows by this number.
+pub(crate) fn network(devices: &[Device], handle: u64) -> Option<&Device> {
+    devices.iter().find(|device| {
+        device.index as u64 == handle && matches!(device.backing, Backing::Net { .. })
+    })
+}
+
+/// The frame that a guest sends by the call of this number.
+pub(crate) fn frame(
+    memory: &Memory,
+    call: u16,
+    alleged: Alleged,
+) -> Result<VolatileSlice<'_>, Fault> {
+    if alleged.length > MAX {
+        return Err(Fault::Length { call, length: alleged.length });
+    }
+    room(memory, call, alleged)
+}
+
+/// The room that a guest has for a frame: any, that a frame fits in or not.
+pub(crate) fn room(
+    memory: &Memory,
+    call: u16,
+    alleged: Alleged,
+) -> Result<VolatileSlice<'_>, Fault> {
+    let Alleged { address, length } = alleged;
+    memory.slice(alleged).ok_or(Fault::Pointer { call, address, length })
+}
 
 /// Receives a frame, and gives its length; or the call's result.
 pub(crate) fn receive(device: &Device, mut room: VolatileSlice<'_>) -> Result<u64, i32> {
@@ -42,6 +71,6 @@ pub(crate) fn send(device: &Device, frame: &VolatileSlice<'_>) -> i32 {
 fn errno(error: &VolatileMemoryError) -> Option<Errno> {
     match error {
         VolatileMemoryError::IOError(error) => Errno::from_io_error(error),
-        _ => Errno::from_io_error(&io::Error::last_os_error()),
+        _ => None,
     }
 }

@@ -15,11 +15,14 @@ use super::counters::{Counter, Counters};
 use super::frames;
 use super::memory::{Alleged, Memory};
 use super::refusal::{Fault, Refusal};
-use crate::device::{Backing, Device};
+use crate::device::Device;
 use crate::image::PAGE;
 
 /// Bytes that a ring takes at the end of memory: whole pages.
 pub(crate) const SIZE: u64 = (size_of::<hvt::Ring>() as u64).next_multiple_of(PAGE);
+
+/// What a refusal calls the ring: no call has this number.
+const RING: u16 = 0;
 
 /// How often to look for entries before the thread sleeps.
 const SPINS: u32 = 4096;
@@ -113,8 +116,10 @@ impl<'g> Ring<'g> {
     }
 
     fn send(&self, entry: Entry) -> Result<(), Fault> {
-        let frame = self.frame(entry)?;
-        let Some(device) = self.network(entry.handle) else { return Ok(()) };
+        let frame = frames::frame(self.memory, RING, alleged(entry))?;
+        let Some(device) = frames::network(self.devices, entry.handle.into()) else {
+            return Ok(());
+        };
         // Nobody is told what becomes of it: it has to wait while the device has no room.
         while frames::send(device, &frame) == result::AGAIN {
             let _ = poll(&mut [PollFd::new(&device.file, PollFlags::OUT)], None);
@@ -124,8 +129,8 @@ impl<'g> Ring<'g> {
     }
 
     fn receive(&self, entry: Entry) -> Result<Completion, Fault> {
-        let room = self.frame(entry)?;
-        let network = self.network(entry.handle).ok_or(result::INVALID);
+        let room = frames::room(self.memory, RING, alleged(entry))?;
+        let network = frames::network(self.devices, entry.handle.into()).ok_or(result::INVALID);
         let (result, length) = match network.and_then(|network| frames::receive(network, room)) {
             Ok(length) => {
                 self.counters.count(Counter::Received);
@@ -158,21 +163,6 @@ impl<'g> Ring<'g> {
         entry
     }
 
-    fn frame(&self, entry: Entry) -> Result<VolatileSlice<'g>, Fault> {
-        let (address, length) = (entry.data, u64::from(entry.length));
-        if length > frames::MAX {
-            return Err(Fault::Length { call: 0, length });
-        }
-        let slice = self.memory.slice(Alleged { address, length });
-        slice.ok_or(Fault::Pointer { call: 0, address, length })
-    }
-
-    fn network(&self, handle: u32) -> Option<&'g Device> {
-        self.devices.iter().find(|device| {
-            device.index == handle as usize && matches!(device.backing, Backing::Net { .. })
-        })
-    }
-
     fn load(&self, index: usize) -> u32 {
         // It cannot fail: the index is in the ring, and aligned.
         self.shared.load(index, Acquire).unwrap_or(self.head)
@@ -182,4 +172,8 @@ impl<'g> Ring<'g> {
         // As above.
         let _ = self.shared.store(value, index, Release);
     }
+}
+
+fn alleged(entry: Entry) -> Alleged {
+    Alleged { address: entry.data, length: entry.length.into() }
 }

@@ -1,14 +1,10 @@
 //! What an spt image may ask of the host's kernel. Everything else ends it.
 
-use std::collections::BTreeMap;
-
-use seccompiler::{
-    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
-    SeccompFilter, SeccompRule, TargetArch,
-};
+use seccompiler::{BackendError, BpfProgram};
 use solo5_abi::spt::{ARCH_SET_FS, CONSOLE, call};
 
 use crate::device::{Backing, Device};
+use crate::seccomp::Condition::{self, AtMost, Is};
 
 /// Compiles the filter for an image with these devices.
 pub(crate) fn filter(
@@ -16,31 +12,13 @@ pub(crate) fn filter(
     timer: i32,
     devices: &[Device],
 ) -> Result<BpfProgram, BackendError> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
-    for (call, conditions) in allowed(epoll, timer, devices) {
-        let chain = rules.entry(call as i64).or_default();
-        if !conditions.is_empty() {
-            let conditions: Result<Vec<_>, _> = conditions.into_iter().map(compile).collect();
-            chain.push(SeccompRule::new(conditions?)?);
-        }
-    }
-    // The whole process is killed, at once and without a chance to handle it. Calls of another
-    // architecture (32-bit, x32) match nothing.
-    SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, TargetArch::x86_64)?
-        .try_into()
+    let allowed = allowed(epoll, timer, devices).into_iter();
+    crate::seccomp::filter(allowed.map(|(call, conditions)| (call as i64, conditions)).collect())
 }
-
-/// A condition on one argument of a call: all 64 bits of it, as Solo5 has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Condition {
-    Is(u8, u64),
-    AtMost(u8, u64),
-}
-
-use Condition::{AtMost, Is};
 
 /// The calls an image may make, each with the conditions of which all must hold. This is the whole
-/// list, and it is Solo5's: an image that runs there runs here, and the other way round.
+/// list, and it is Solo5's, which looks at all 64 bits: an image that runs there runs here, and the
+/// other way round.
 fn allowed(epoll: i32, timer: i32, devices: &[Device]) -> Vec<(u64, Vec<Condition>)> {
     let descriptor = |descriptor: i32| Is(0, descriptor as u64);
     let mut allowed = vec![
@@ -72,12 +50,4 @@ fn allowed(epoll: i32, timer: i32, devices: &[Device]) -> Vec<(u64, Vec<Conditio
         }
     }
     allowed
-}
-
-fn compile(condition: Condition) -> Result<SeccompCondition, BackendError> {
-    let (argument, operator, value) = match condition {
-        Is(argument, value) => (argument, SeccompCmpOp::Eq, value),
-        AtMost(argument, value) => (argument, SeccompCmpOp::Le, value),
-    };
-    SeccompCondition::new(argument, SeccompCmpArgLen::Qword, operator, value)
 }
