@@ -1,4 +1,4 @@
-//! What is tried of hvt in a Linux of its own, which [`boot`](boot) boots: there is KVM, a TAP tap0
+//! What is tried of hvt in a Linux of its own, which `boot` boots: there is KVM, a TAP tap0
 //! with 10.0.0.1/24 and fd00::1/64, and in the root folder the tender, the command, and echo.
 
 #![allow(clippy::unwrap_used, reason = "what is not as it should be ends it")]
@@ -10,7 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use mnet_tests::{Running, client, on_link, ping_pong};
+use mnet_tests::{Running, burst, client, on_link, ping_pong};
 use rustix::process::Signal;
 
 mod guests;
@@ -70,6 +70,8 @@ fn echoes(options: &[&str], count: u32) -> Running {
     let addresses = [running.address("10.0.0.2/24, static"), running.address("fd00::2/64, static")];
     for address in addresses {
         exchange(address, count);
+        // More at once than the image has buffers for in the ring.
+        (0..5).for_each(|_| burst(&client(on_link(address, 7)), 64));
     }
     running.signal(Signal::TERM);
     assert_eq!(running.wait().code(), Some(143));

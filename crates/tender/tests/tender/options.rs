@@ -156,6 +156,19 @@ fn too_little_and_too_much_memory_is_refused() {
 }
 
 #[test]
+fn an_hvt_image_has_from_2_mib_to_4_gib() {
+    let mut hvt = Elf::new(b"\xf4", &[]);
+    hvt.notes[0] = abi(1, 2);
+    let hvt = Image::new(&hvt);
+    let with = |mem: &str| error(hvt.tender(&[mem], &[]));
+    assert_eq!(with("--mem=1"), "--mem=1 is too small for this image; give at least 2");
+    assert_eq!(
+        with("--mem=4097"),
+        "--mem=4097 is too large: an hvt image has at most 4096; give less"
+    );
+}
+
+#[test]
 fn a_port_that_cannot_be_published_is_named() {
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
