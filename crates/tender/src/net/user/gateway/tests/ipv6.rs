@@ -325,10 +325,11 @@ fn headers_before_a_datagram_are_passed_over_if_they_may_be() {
         let packet = packet(&[headers, &plain[54..]].concat());
         packet_frame(RESIDENT, REMOTE, headers[headers.len() - 1], 64, packet)
     };
-    // The last byte of each says which kind it is, as padding.
+    // The last byte of each says which kind it is, in an option that is passed over by whoever does not
+    // know it (RFC 4727 §3.6).
     let mut scene = gateway();
-    let pad = [17, 0, 1, 4, 0, 0, 0, 60];
-    let frame = with(&pad);
+    let skipped = [17, 0, 0x1e, 4, 0, 0, 0, 60];
+    let frame = with(&skipped);
     let action = scene.send(at(0), &frame);
     assert!(
         matches!(action, Action::Outgoing { payload: Payload::Frame(b"payload"), .. }),
@@ -336,11 +337,11 @@ fn headers_before_a_datagram_are_passed_over_if_they_may_be() {
     );
     let unknown = [17, 0, 0xc1, 4, 0, 0, 0, 60];
     assert_dropped(&with(&unknown), Drop::Ipv6Header);
-    let endless = [60, 0, 1, 4, 0, 0, 0, 60].repeat(9);
+    let endless = [60, 0, 0x1e, 4, 0, 0, 0, 60].repeat(9);
     assert_dropped(&with(&endless), Drop::Ipv6Header);
-    let twice = [[0, 0, 1, 4, 0, 0, 0, 0], [17, 0, 1, 4, 0, 0, 0, 0]].concat();
+    let twice = [[0, 0, 0x1e, 4, 0, 0, 0, 0], [17, 0, 0x1e, 4, 0, 0, 0, 0]].concat();
     assert_dropped(&with(&twice), Drop::Ipv6Header);
-    let short = [17, 200, 1, 4, 0, 0, 0, 60];
+    let short = [17, 200, 0x1e, 4, 0, 0, 0, 60];
     assert_dropped(&with(&short), Drop::Ipv6Header);
     let routed = [17, 0, 0, 1, 0, 0, 0, 43];
     assert_dropped(&with(&routed), Drop::Ipv6Header);
