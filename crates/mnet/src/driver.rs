@@ -49,8 +49,8 @@ struct Driver<D> {
 }
 
 impl<D: Device> Driver<D> {
-    /// Takes frames in, lets time pass, tells who waits, sends frames out; then sees to it that the
-    /// task is woken when there is more to do.
+    /// Sends what tasks have sent, takes frames in, lets time pass, tells who waits, and sends what that
+    /// has led to; then sees to it that the task is woken when there is more to do.
     fn turn(
         &mut self,
         cx: &mut Context<'_>,
@@ -58,6 +58,7 @@ impl<D: Device> Driver<D> {
         state: &mut State<Stack>,
     ) -> Result<(), Gone> {
         let now = now_coarse();
+        self.send(cx, state)?;
         self.receive(cx, now, shared, state)?;
         state.host.handle_timeout(now);
         while let Some(event) = state.host.poll_event() {
