@@ -1,5 +1,6 @@
 //! What the arguments ask for, besides what they ask of the stack.
 
+use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
 
@@ -28,6 +29,18 @@ pub(crate) enum Mode {
     Source(SocketAddr),
     /// Sends, and waits for what comes back.
     Request(SocketAddr),
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Echo => f.write_str("sends back what comes"),
+            Self::Sink => f.write_str("takes what comes"),
+            Self::Respond => f.write_str("answers what comes"),
+            Self::Source(to) => write!(f, "sends to {to}"),
+            Self::Request(to) => write!(f, "asks {to}"),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,13 +22,13 @@ async fn main() -> Result<(), mnet::Error> {
         Mode::Echo | Mode::Sink | Mode::Respond => {
             let socket = stack.udp().bind(port)?;
             stack.ready().await;
-            log::info!("ready: {mode:?} on UDP port {port}");
+            log::info!("ready: {mode} on UDP port {port}");
             serve::serve(socket, mode, size).await?;
         }
         Mode::Source(to) | Mode::Request(to) => {
             let socket = stack.udp().bind(0)?;
             let sender = Sender::new(stack.clone(), socket, to, size).await?;
-            log::info!("ready: {mode:?}");
+            log::info!("ready: {mode}");
             match mode {
                 Mode::Source(_) => sender.source(&pace).await?,
                 _ => sender.request(&pace, window).await?,
