@@ -15,8 +15,8 @@ use crate::config::{Config, ConfigError, Ipv4Config};
 use crate::ethernet::Link;
 use crate::icmp;
 use crate::ip::{
-    Address, AddressEvent, Cast, Ip, IpCidr, Network, Origin, Received, SendError, earlier, ipv4,
-    ipv6, routes,
+    Address, AddressEvent, Cast, ControlBlock, Ip, IpCidr, Metadata, Network, Origin, Received,
+    SendError, earlier, ipv4, ipv6, routes,
 };
 use crate::multicast::{Filter, JoinError};
 use crate::neighbor::arp;
@@ -199,7 +199,9 @@ impl Stack {
             _ => return ip.count(Drop::EthernetProtocol),
         };
         match received {
-            Some(received) if received.protocol == wire::UDP => self.deliver_udp(now, received),
+            Some(received) if received.protocol == wire::UDP => {
+                self.deliver_udp(now, received.packet);
+            }
             Some(received) => self.deliver(now, received),
             None => {}
         }
@@ -215,16 +217,17 @@ impl Stack {
     #[inline(never)]
     fn deliver(&mut self, now: Instant, received: Received) {
         let Self { ip, udp, .. } = self;
-        let report = match (received.protocol, received.metadata.source) {
-            (wire::ICMP, IpAddr::V4(_)) => icmp::v4::receive(ip, now, received),
-            (wire_v6::ICMP, IpAddr::V6(_)) => icmp::v6::receive(ip, now, received),
-            (wire::IGMP, IpAddr::V4(_)) => {
+        let is_ipv6 = ControlBlock::of(&received.packet).is_ipv6();
+        let report = match (received.protocol, is_ipv6) {
+            (wire::ICMP, false) => icmp::v4::receive(ip, now, received),
+            (wire_v6::ICMP, true) => icmp::v6::receive(ip, now, received),
+            (wire::IGMP, false) => {
                 ip.receive_igmp(now, &received);
                 None
             }
             _ => {
                 ip.count(Drop::IpProtocol);
-                icmp::protocol_unreachable(ip, now, &received.metadata, received.packet);
+                icmp::protocol_unreachable(ip, now, received.packet);
                 None
             }
         };
@@ -235,22 +238,25 @@ impl Stack {
     }
 
     #[inline]
-    fn deliver_udp(&mut self, now: Instant, received: Received) {
-        let Received { metadata, packet, .. } = received;
-        if self.is_for_dhcp(&metadata, &packet) {
-            return self.receive_dhcp(now, &metadata, &packet);
-        }
-        // Before there is an address, only DHCP's answers get as far as this.
-        if metadata.cast == Cast::Unicast && !self.ip.is_local(metadata.destination) {
-            return self.ip.count(Drop::Ipv4Destination);
+    fn deliver_udp(&mut self, now: Instant, packet: Packet) {
+        if self.dhcp.is_some() {
+            let metadata = Metadata::of(&packet);
+            if self.is_for_dhcp(&metadata, &packet) {
+                return self.receive_dhcp(now, &packet);
+            }
+            // Before there is an address, only DHCP's answers get as far as this.
+            if metadata.cast == Cast::Unicast && !self.ip.is_local(metadata.destination) {
+                return self.ip.count(Drop::Ipv4Destination);
+            }
         }
         let Self { ip, udp, .. } = self;
         let Ip { multicast, stats, .. } = ip;
-        let (group, source) = (metadata.destination, metadata.source);
-        let is_member = |id: SocketId| multicast.accepts(id.number().into(), group, source);
-        let taken = udp.handle_datagram(&metadata, packet, stats, is_member);
+        let is_member = |id: SocketId, to: &ControlBlock| {
+            multicast.accepts(id.number().into(), to.destination(), to.source())
+        };
+        let taken = udp.handle_noted(packet, stats, is_member);
         if let Err((Refused::PortUnreachable, packet)) = taken {
-            icmp::port_unreachable(ip, now, &metadata, packet);
+            icmp::port_unreachable(ip, now, packet);
         }
     }
 

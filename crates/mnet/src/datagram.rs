@@ -36,52 +36,52 @@ impl Datagram {
     /// Who sent it.
     #[must_use]
     pub fn remote(&self) -> SocketAddr {
-        self.inner.remote
+        self.inner.remote()
     }
 
     /// To which port it was sent, and to which address: one of the host's, a group's, or everybody's.
     /// Replies come from there, or, if it was sent to many, from one of the host's own.
     #[must_use]
     pub fn local(&self) -> SocketAddr {
-        self.inner.local
+        self.inner.local()
     }
 
     /// What was left of its TTL (RFC 791) or hop limit (RFC 8200), in hops.
     #[must_use]
     pub fn hop_limit(&self) -> u8 {
-        self.inner.hop_limit
+        self.inner.hop_limit()
     }
 
     /// Its DSCP, 0 to 63 (RFC 2474).
     #[must_use]
     pub fn dscp(&self) -> u8 {
-        self.inner.traffic_class >> 2
+        self.inner.traffic_class() >> 2
     }
 
     /// Its ECN codepoint, 0 to 3 (RFC 3168).
     #[must_use]
     pub fn ecn(&self) -> u8 {
-        self.inner.traffic_class & 0b11
+        self.inner.traffic_class() & 0b11
     }
 
     /// Whether nobody on its way might fragment it: over IPv4 its sender has asked for that
     /// (RFC 791), over IPv6 it is always so (RFC 8200 §5).
     #[must_use]
     pub fn dont_fragment(&self) -> bool {
-        self.inner.dont_fragment
+        self.inner.dont_fragment()
     }
 
     /// When it came, on the monotonic clock.
     #[must_use]
     pub fn arrived(&self) -> Instant {
-        self.inner.arrived
+        self.inner.arrived()
     }
 
     /// How many datagrams for the socket were dropped, for its queue was full, between the one
     /// before and this.
     #[must_use]
     pub fn dropped_before(&self) -> u32 {
-        self.inner.dropped_before
+        self.inner.dropped_before()
     }
 
     /// Sends its payload back to who sent it, in the same packet.
@@ -104,7 +104,7 @@ impl Datagram {
     pub async fn reply(self) -> Result<(), SendError> {
         let Self { shared, inner } = self;
         shared.uncongested().await;
-        shared.send(inner.local.into(), inner.remote.into(), inner.packet)
+        shared.send(inner.local().into(), inner.remote().into(), inner.packet)
     }
 
     /// Answers who sent it with `length` bytes, in the same packet if that has room. `fill` writes them; it finds

@@ -9,5 +9,5 @@ mod packet;
 mod time;
 
 pub use device::{Checksums, Device, Gone, Mac, ParseMacError, Received};
-pub use packet::{HEADROOM, Packet, Pool};
+pub use packet::{CONTROL_BLOCK, HEADROOM, Packet, Pool};
 pub use time::Instant;

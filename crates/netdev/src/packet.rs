@@ -10,6 +10,9 @@ use core::{fmt, mem};
 /// has its IP header on a 16-byte boundary.
 pub const HEADROOM: usize = 114;
 
+/// Words of a packet's [control block](Packet::control_block), of 8 bytes each.
+pub const CONTROL_BLOCK: usize = 8;
+
 /// Bytes that a pool's large packets may take up, unless [`Pool::with_large`] says otherwise.
 const LARGE: usize = 4 << 20;
 
@@ -23,7 +26,8 @@ pub struct Pool {
 }
 
 struct Shared {
-    free: RefCell<Vec<Box<[u8]>>>,
+    #[expect(clippy::vec_box, reason = "a packet is its box")]
+    free: RefCell<Vec<Box<Buffer>>>,
     packets: usize,
     size: usize,
     // In bytes: what the buffers of large packets may take up, and what they do.
@@ -52,10 +56,10 @@ impl Pool {
         let mut free = Vec::new();
         free.try_reserve_exact(packets).ok()?;
         for _ in 0..packets {
-            let mut buffer = Vec::new();
-            buffer.try_reserve_exact(size).ok()?;
-            buffer.resize(size, 0);
-            free.push(buffer.into_boxed_slice());
+            let mut bytes = Vec::new();
+            bytes.try_reserve_exact(size).ok()?;
+            bytes.resize(size, 0);
+            free.push(Box::new(Buffer::new(bytes.into_boxed_slice())));
         }
         let free = RefCell::new(free);
         let (large, large_used) = (Cell::new(LARGE), Cell::new(0));
@@ -74,19 +78,19 @@ impl Pool {
     ///
     /// What the buffer held before is still in it.
     #[must_use]
+    #[inline]
     pub fn take(&self) -> Option<Packet> {
-        let buffer = self.shared.free.borrow_mut().pop()?;
-        Some(Packet {
-            buffer,
-            start: HEADROOM as u32,
-            end: HEADROOM as u32,
-            pool: Rc::clone(&self.shared),
-        })
+        let mut buffer = self.shared.free.borrow_mut().pop()?;
+        buffer.start = HEADROOM as u32;
+        buffer.end = HEADROOM as u32;
+        buffer.pool = Some(Rc::clone(&self.shared));
+        Some(Packet { buffer: Some(buffer) })
     }
 
     /// Takes a packet for a frame to be received, if there are more than are kept back for
     /// sending: an eighth of the pool. So a flood cannot silence a host.
     #[must_use]
+    #[inline]
     pub fn take_for_receive(&self) -> Option<Packet> {
         if self.available() <= self.shared.packets / 8 {
             return None;
@@ -102,13 +106,10 @@ impl Pool {
     #[must_use]
     pub fn take_large(&self, room: usize) -> Option<Packet> {
         let size = room.checked_add(HEADROOM)?.max(self.shared.size + 1);
-        let mut packet = Packet {
-            buffer: Box::default(),
-            start: HEADROOM as u32,
-            end: HEADROOM as u32,
-            pool: Rc::clone(&self.shared),
-        };
-        packet.reallocate(size).then_some(packet)
+        let mut buffer = Box::new(Buffer::new(Box::default()));
+        buffer.large = true;
+        buffer.pool = Some(Rc::clone(&self.shared));
+        buffer.reallocate(size).then_some(Packet { buffer: Some(buffer) })
     }
 
     /// Takes a packet with `room` bytes or more behind [`HEADROOM`]: a large one only if others
@@ -173,84 +174,150 @@ impl fmt::Debug for Pool {
 
 /// A buffer from a [`Pool`], and a window on its bytes. Dropping it gives the buffer back, or frees
 /// it if it is a large one.
+///
+/// It is as large as a pointer, so that it costs nothing to hand it on.
 pub struct Packet {
-    // Empty only while made or dropped. One of the pool's own is as long as they all are, that of
-    // a large packet is longer: so they are told apart.
-    buffer: Box<[u8]>,
-    // start <= end <= buffer.len()
+    // There until the packet is dropped.
+    buffer: Option<Box<Buffer>>,
+}
+
+struct Buffer {
+    // start <= end <= bytes.len()
     start: u32,
     end: u32,
-    pool: Rc<Shared>,
+    bytes: Box<[u8]>,
+    // Whether the bytes are the packet's own, and not one of its pool's.
+    large: bool,
+    control_block: [u64; CONTROL_BLOCK],
+    // Where it goes back to; nowhere while it is there.
+    pool: Option<Rc<Shared>>,
+}
+
+impl Buffer {
+    fn new(bytes: Box<[u8]>) -> Self {
+        let (start, end) = (HEADROOM as u32, HEADROOM as u32);
+        Self { start, end, bytes, large: false, control_block: [0; CONTROL_BLOCK], pool: None }
+    }
+
+    /// Lets the bytes of a large packet grow to `size`; `false`, and nothing done, if they cannot.
+    fn reallocate(&mut self, size: usize) -> bool {
+        let Some(pool) = &self.pool else { return false };
+        let more = size - self.bytes.len();
+        let used = pool.large_used.get().saturating_add(more);
+        if used > pool.large.get() || u32::try_from(size).is_err() {
+            return false;
+        }
+        let mut bytes = mem::take(&mut self.bytes).into_vec();
+        let grown = bytes.try_reserve_exact(more).is_ok();
+        if grown {
+            bytes.resize(size, 0);
+            pool.large_used.set(used);
+        }
+        self.bytes = bytes.into_boxed_slice();
+        grown
+    }
 }
 
 impl Packet {
+    #[inline]
+    fn buffer(&self) -> &Buffer {
+        self.buffer.as_deref().unwrap_or_else(|| gone())
+    }
+
+    #[inline]
+    fn buffer_mut(&mut self) -> &mut Buffer {
+        self.buffer.as_deref_mut().unwrap_or_else(|| gone())
+    }
+
+    /// Room for what whoever holds the packet has to remember of it: it stays with the packet, but
+    /// means nothing to who takes one from the pool.
+    #[must_use]
+    #[inline]
+    pub fn control_block(&self) -> &[u64; CONTROL_BLOCK] {
+        &self.buffer().control_block
+    }
+
+    /// The same, to be changed.
+    #[must_use]
+    #[inline]
+    pub fn control_block_mut(&mut self) -> &mut [u64; CONTROL_BLOCK] {
+        &mut self.buffer_mut().control_block
+    }
+
     /// The bytes in the window.
     #[must_use]
     #[inline]
     pub fn bytes(&self) -> &[u8] {
-        &self.buffer[self.start as usize..self.end as usize]
+        let Buffer { start, end, bytes, .. } = self.buffer();
+        &bytes[*start as usize..*end as usize]
     }
 
     /// The bytes in the window, to be changed.
     #[must_use]
     #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.buffer[self.start as usize..self.end as usize]
+        let Buffer { start, end, bytes, .. } = self.buffer_mut();
+        &mut bytes[*start as usize..*end as usize]
     }
 
     /// Length of the window in bytes.
     #[must_use]
     #[inline]
     pub fn len(&self) -> usize {
-        (self.end - self.start) as usize
+        let Buffer { start, end, .. } = self.buffer();
+        (end - start) as usize
     }
 
     /// Whether the window is empty.
     #[must_use]
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.start == self.end
+        self.len() == 0
     }
 
     /// Bytes in front of the window.
     #[must_use]
     #[inline]
     pub fn headroom(&self) -> usize {
-        self.start as usize
+        self.buffer().start as usize
     }
 
     /// Bytes behind the window.
     #[must_use]
     #[inline]
     pub fn tailroom(&self) -> usize {
-        self.buffer.len() - self.end as usize
+        let Buffer { end, bytes, .. } = self.buffer();
+        bytes.len() - *end as usize
     }
 
     /// Bytes in the buffer: in front of the window, in it, and behind it.
     #[must_use]
     #[inline]
     pub fn capacity(&self) -> usize {
-        self.buffer.len()
+        self.buffer().bytes.len()
     }
 
     /// Lets the window grow by `count` bytes to the front and returns those; `None`, and nothing
     /// done, if there is no room.
     #[inline]
     pub fn prepend(&mut self, count: usize) -> Option<&mut [u8]> {
-        let end = self.start as usize;
+        let buffer = self.buffer_mut();
+        let end = buffer.start as usize;
         let start = end.checked_sub(count)?;
-        self.start = start as u32;
-        Some(&mut self.buffer[start..end])
+        let bytes = buffer.bytes.get_mut(start..end)?;
+        buffer.start = start as u32;
+        Some(bytes)
     }
 
     /// Lets the window grow by `count` bytes to the back and returns those; `None`, and nothing
     /// done, if there is no room.
     #[inline]
     pub fn append(&mut self, count: usize) -> Option<&mut [u8]> {
-        let start = self.end as usize;
+        let buffer = self.buffer_mut();
+        let start = buffer.end as usize;
         let end = start.checked_add(count)?;
-        let bytes = self.buffer.get_mut(start..end)?;
-        self.end = end as u32;
+        let bytes = buffer.bytes.get_mut(start..end)?;
+        buffer.end = end as u32;
         Some(bytes)
     }
 
@@ -269,20 +336,23 @@ impl Packet {
     /// ```
     #[inline]
     pub fn trim_front(&mut self, count: usize) {
-        self.start += count.min(self.len()) as u32;
+        let buffer = self.buffer_mut();
+        buffer.start += count.min((buffer.end - buffer.start) as usize) as u32;
     }
 
     /// Shortens the window to `length` bytes; does nothing if it is no longer than that.
     #[inline]
     pub fn truncate(&mut self, length: usize) {
-        self.end = self.start + length.min(self.len()) as u32;
+        let buffer = self.buffer_mut();
+        buffer.end = buffer.start + length.min((buffer.end - buffer.start) as usize) as u32;
     }
 
     /// Empties the window and puts it behind [`HEADROOM`], as in a fresh packet.
     #[inline]
     pub fn clear(&mut self) {
-        self.start = HEADROOM as u32;
-        self.end = HEADROOM as u32;
+        let buffer = self.buffer_mut();
+        buffer.start = HEADROOM as u32;
+        buffer.end = HEADROOM as u32;
     }
 
     /// Fills an empty window by `read`, which is given all the room behind it and says how many
@@ -295,10 +365,11 @@ impl Packet {
         &mut self,
         read: impl FnOnce(&mut [u8]) -> Result<usize, E>,
     ) -> Result<usize, E> {
-        let end = self.end as usize;
-        let room = &mut self.buffer[end..];
+        let buffer = self.buffer_mut();
+        let end = buffer.end as usize;
+        let room = &mut buffer.bytes[end..];
         let length = read(room)?.min(room.len());
-        self.end = (end + length) as u32;
+        buffer.end = (end + length) as u32;
         Ok(length)
     }
 
@@ -313,47 +384,36 @@ impl Packet {
         if room <= self.tailroom() {
             return true;
         }
-        let Some(needed) = room.checked_add(self.end as usize) else { return false };
-        let half_more = self.buffer.len() + self.buffer.len() / 2;
-        self.is_large()
-            && (half_more > needed && self.reallocate(half_more) || self.reallocate(needed))
+        let buffer = self.buffer_mut();
+        let Some(needed) = room.checked_add(buffer.end as usize) else { return false };
+        let half_more = buffer.bytes.len() + buffer.bytes.len() / 2;
+        buffer.large
+            && (half_more > needed && buffer.reallocate(half_more) || buffer.reallocate(needed))
     }
 
     /// Whether the buffer is the packet's own, and not one of its pool's.
     #[must_use]
     #[inline]
     pub fn is_large(&self) -> bool {
-        self.buffer.len() > self.pool.size
+        self.buffer().large
     }
+}
 
-    /// Lets the buffer of a large packet, or one that has none yet, grow to `size` bytes; `false`,
-    /// and nothing done, if it cannot.
-    fn reallocate(&mut self, size: usize) -> bool {
-        let more = size - self.buffer.len();
-        let used = self.pool.large_used.get().saturating_add(more);
-        if used > self.pool.large.get() || u32::try_from(size).is_err() {
-            return false;
-        }
-        let mut buffer = mem::take(&mut self.buffer).into_vec();
-        let grown = buffer.try_reserve_exact(more).is_ok();
-        if grown {
-            buffer.resize(size, 0);
-            self.pool.large_used.set(used);
-        }
-        self.buffer = buffer.into_boxed_slice();
-        grown
-    }
+#[cold]
+fn gone() -> ! {
+    unreachable!("a packet has its buffer until it is dropped")
 }
 
 impl Drop for Packet {
     #[inline]
     fn drop(&mut self) {
-        let buffer = mem::take(&mut self.buffer);
-        if buffer.len() == self.pool.size {
-            // The vector has had room for every buffer of the pool since the pool was made.
-            self.pool.free.borrow_mut().push(buffer);
+        let Some(mut buffer) = self.buffer.take() else { return };
+        let Some(pool) = buffer.pool.take() else { return };
+        if buffer.large {
+            pool.large_used.set(pool.large_used.get() - buffer.bytes.len());
         } else {
-            self.pool.large_used.set(self.pool.large_used.get() - buffer.len());
+            // The vector has had room for every buffer of the pool since the pool was made.
+            pool.free.borrow_mut().push(buffer);
         }
     }
 }
@@ -361,7 +421,7 @@ impl Drop for Packet {
 impl fmt::Debug for Packet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Packet")
-            .field("headroom", &self.start)
+            .field("headroom", &self.headroom())
             .field("len", &self.len())
             .finish_non_exhaustive()
     }

@@ -197,7 +197,7 @@ impl Network {
     ///
     /// net.send(a, 5_000, ([10, 0, 2, 2], 7), b"hello")?;
     /// net.run_for(Duration::from_secs(1));
-    /// assert_eq!(net.receive(b, socket).expect("it is routed").hop_limit, 63);
+    /// assert_eq!(net.receive(b, socket).expect("it is routed").hop_limit(), 63);
     /// # Ok(())
     /// # }
     /// ```

@@ -156,12 +156,12 @@ fn receive(scene: &mut Scene, end: usize, sent: &[Sent], came: &mut HashSet<u32>
         let bytes = datagram.packet.bytes();
         let number = match bytes.first_chunk() {
             Some(number) => u32::from_be_bytes(*number),
-            None => u32::from(datagram.remote.port()),
+            None => u32::from(datagram.remote().port()),
         };
         let &Sent { to, len, over_ipv6 } = sent.get(number as usize).expect("one that was sent");
         assert!((end, bytes) == (to, &payload(number, len)[..]), "datagram {number} is another");
-        assert_eq!(datagram.remote.ip(), scene.addresses[1 - end][usize::from(over_ipv6)]);
-        assert_eq!(datagram.local.ip(), scene.addresses[end][usize::from(over_ipv6)]);
+        assert_eq!(datagram.remote().ip(), scene.addresses[1 - end][usize::from(over_ipv6)]);
+        assert_eq!(datagram.local().ip(), scene.addresses[end][usize::from(over_ipv6)]);
         came.insert(number);
         count += 1;
     }

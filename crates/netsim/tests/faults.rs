@@ -218,7 +218,7 @@ fn a_link_with_a_rate_takes_its_time() {
     pair.net.run_for(SECOND);
     let Pair { net, b, socket, .. } = &mut pair;
     for number in 1..=10 {
-        let arrived = net.receive(*b, *socket).unwrap().arrived;
+        let arrived = net.receive(*b, *socket).unwrap().arrived();
         assert_eq!(arrived - start, Duration::from_millis(number));
     }
 }

@@ -142,29 +142,24 @@ pub(crate) fn reassembly_timeout(ip: &mut Ip, now: Instant, expired: Expired) {
 
 /// Tells the sender of a datagram that nobody listens on its port. The packet's window is what IP
 /// carried; the error goes out in the packet that it is about.
-pub(crate) fn port_unreachable(ip: &mut Ip, now: Instant, metadata: &Metadata, packet: Packet) {
+#[inline(never)]
+pub(crate) fn port_unreachable(ip: &mut Ip, now: Instant, packet: Packet) {
     let v4 = (icmpv4::DESTINATION_UNREACHABLE, icmpv4::PORT_UNREACHABLE);
     let v6 = (icmpv6::DESTINATION_UNREACHABLE, icmpv6::PORT);
-    unreachable(ip, now, metadata, packet, v4, v6);
+    unreachable(ip, now, packet, v4, v6);
 }
 
 /// Tells the sender of a datagram over IPv4 that nobody speaks what is in it. Over IPv6, the headers
 /// have been looked at before (RFC 8200 §4).
-pub(crate) fn protocol_unreachable(ip: &mut Ip, now: Instant, metadata: &Metadata, packet: Packet) {
+pub(crate) fn protocol_unreachable(ip: &mut Ip, now: Instant, packet: Packet) {
     let v4 = (icmpv4::DESTINATION_UNREACHABLE, icmpv4::PROTOCOL_UNREACHABLE);
     let v6 = (icmpv6::PARAMETER_PROBLEM, icmpv6::NEXT_HEADER);
-    unreachable(ip, now, metadata, packet, v4, v6);
+    unreachable(ip, now, packet, v4, v6);
 }
 
 /// Tells the sender of a datagram one of two things, by its family: a type and a code.
-fn unreachable(
-    ip: &mut Ip,
-    now: Instant,
-    metadata: &Metadata,
-    mut packet: Packet,
-    v4: (u8, u8),
-    v6: (u8, u8),
-) {
+fn unreachable(ip: &mut Ip, now: Instant, mut packet: Packet, v4: (u8, u8), v6: (u8, u8)) {
+    let metadata = &Metadata::of(&packet);
     if packet.prepend(metadata.header_len.into()).is_none() {
         return;
     }

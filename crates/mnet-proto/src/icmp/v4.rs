@@ -21,7 +21,8 @@ const PLATEAUS: [u16; 10] = [32_000, 17_914, 8_166, 4_352, 2_002, 1_492, 1_006, 
 
 /// Takes an ICMP message that has come. Returns what it says of a datagram that was sent.
 pub(crate) fn receive(ip: &mut Ip, now: Instant, received: Received) -> Option<Report> {
-    let Received { metadata, packet, .. } = received;
+    let Received { packet, .. } = received;
+    let metadata = Metadata::of(&packet);
     let Some(&header) = Header::parse(packet.bytes()) else {
         ip.count(Drop::IcmpMalformed);
         return None;

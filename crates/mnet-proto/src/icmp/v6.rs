@@ -19,7 +19,8 @@ const INFORMATIONAL: u8 = 128;
 
 /// Takes an ICMPv6 message that has come. Returns what it says of a datagram that was sent.
 pub(crate) fn receive(ip: &mut Ip, now: Instant, received: Received) -> Option<Report> {
-    let Received { metadata, packet, .. } = received;
+    let Received { packet, .. } = received;
+    let metadata = Metadata::of(&packet);
     let (IpAddr::V6(source), IpAddr::V6(destination)) = (metadata.source, metadata.destination)
     else {
         return None;

@@ -194,7 +194,7 @@ fn check(
         return Err(Drop::Ipv4Source);
     }
     let cast = cast(ip, header, packet.bytes(), link_group).ok_or(Drop::Ipv4Destination)?;
-    let mut metadata = Metadata {
+    let metadata = Metadata {
         source: source.into(),
         destination: destination.into(),
         cast,
@@ -209,26 +209,42 @@ fn check(
         header_len: header_len as u16,
     };
     let (protocol, fragment) = (header.protocol, header.is_fragment());
+    metadata.note(&mut packet);
     // What is behind the datagram is the frame's padding.
     packet.truncate(total_len);
     if header_len > ipv4::HEADER_LEN {
-        // None of them asks anything of a host but that it says where they contradict themselves
-        // (RFC 1122 §3.2.2.5), and it need not take source routes (§3.2.1.8).
-        match ipv4::Options::parse(packet.bytes(), header_len) {
-            Err(pointer) => {
-                let rest = [pointer, 0, 0, 0];
-                icmp::v4::error(ip, now, &metadata, packet, PARAMETER_PROBLEM, 0, rest);
-                return Err(Drop::Ipv4Options);
-            }
-            Ok(options) if options.source_route > 0 => return Err(Drop::Ipv4SourceRoute),
-            Ok(options) => metadata.router_alert = options.router_alert > 0,
-        }
+        packet = heed_options(ip, now, packet, header_len)?;
     }
     if fragment {
-        return reassemble(ip, now, metadata, packet);
+        return reassemble(ip, now, packet);
     }
     packet.trim_front(header_len);
-    Ok(Some(Received { protocol, metadata, packet }))
+    Ok(Some(Received { protocol, packet }))
+}
+
+/// Looks at a header's options. None of them asks anything of a host but that it says where they
+/// contradict themselves (RFC 1122 §3.2.2.5), and it need not take source routes (§3.2.1.8).
+#[inline(never)]
+fn heed_options(
+    ip: &mut Ip,
+    now: Instant,
+    mut packet: Packet,
+    header_len: usize,
+) -> Result<Packet, Drop> {
+    let mut metadata = Metadata::of(&packet);
+    match ipv4::Options::parse(packet.bytes(), header_len) {
+        Err(pointer) => {
+            let rest = [pointer, 0, 0, 0];
+            icmp::v4::error(ip, now, &metadata, packet, PARAMETER_PROBLEM, 0, rest);
+            Err(Drop::Ipv4Options)
+        }
+        Ok(options) if options.source_route > 0 => Err(Drop::Ipv4SourceRoute),
+        Ok(options) => {
+            metadata.router_alert = options.router_alert > 0;
+            metadata.note(&mut packet);
+            Ok(packet)
+        }
+    }
 }
 
 /// To whom a datagram is, if to us.
@@ -256,12 +272,9 @@ fn cast(ip: &Ip, header: &Header, datagram: &[u8], link_group: bool) -> Option<C
 
 /// Takes a fragment, the packet's window being on its header, and returns the whole if it is the
 /// last that was missing.
-fn reassemble(
-    ip: &mut Ip,
-    now: Instant,
-    mut metadata: Metadata,
-    mut packet: Packet,
-) -> Result<Option<Received>, Drop> {
+#[inline(never)]
+fn reassemble(ip: &mut Ip, now: Instant, mut packet: Packet) -> Result<Option<Received>, Drop> {
+    let mut metadata = Metadata::of(&packet);
     let header = Header::parse(packet.bytes()).map_err(|_| Drop::Ipv4Malformed)?;
     let key = Key {
         source: metadata.source,
@@ -291,7 +304,8 @@ fn reassemble(
     payload.prepend(header_len).ok_or(Drop::NoPacket)?.copy_from_slice(headers);
     Header::mend(payload.bytes_mut(), total_len);
     payload.trim_front(header_len);
-    Ok(Some(Received { protocol: key.protocol, metadata, packet: payload }))
+    metadata.note(&mut payload);
+    Ok(Some(Received { protocol: key.protocol, packet: payload }))
 }
 
 /// The address to ask from for one on the link.

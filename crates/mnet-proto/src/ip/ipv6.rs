@@ -219,7 +219,7 @@ fn check(
     } else {
         return Err(Drop::Ipv6Destination);
     };
-    let metadata = Metadata {
+    let mut metadata = Metadata {
         source: source.into(),
         destination: destination.into(),
         cast,
@@ -239,10 +239,13 @@ fn check(
     if header.payload_len() > 0 || next != ipv6::HOP_BY_HOP {
         packet.truncate(total_len);
     }
-    let walk = Walk::new(metadata, packet, next);
-    let received = match next {
-        ipv4::UDP => Some(walk.arrive()),
-        _ => walk.run(ip, now)?,
+    let received = if next == ipv4::UDP {
+        metadata.header_len = HEADER_LEN as u16;
+        metadata.note(&mut packet);
+        packet.trim_front(HEADER_LEN);
+        Some(Received { protocol: ipv4::UDP, packet })
+    } else {
+        Walk::new(metadata, packet, next).run(ip, now)?
     };
     match received {
         Some(received) if icmp_only && received.protocol != ipv6::ICMP => Err(Drop::Ipv6Source),

@@ -7,6 +7,7 @@ pub mod fragment;
 mod identification;
 pub(crate) mod ipv4;
 pub(crate) mod ipv6;
+mod metadata;
 mod output;
 mod pair;
 pub(crate) mod routes;
@@ -27,6 +28,8 @@ use self::fragment::{Outcome, Piece, Reassembler, Whole};
 use self::identification::Identifications;
 use self::ipv4::Ipv4;
 use self::ipv6::Ipv6;
+pub(crate) use self::metadata::ControlBlock;
+pub use self::metadata::Metadata;
 use self::routes::Routes;
 use crate::autoconf::slaac;
 use crate::config::Config;
@@ -40,36 +43,6 @@ use crate::stats::{Drop, Stats};
 /// Most changes of addresses, and most datagrams known not to have arrived, that wait to be asked
 /// for.
 const EVENTS: usize = 64;
-
-/// What the layers above learn of a datagram that has come, besides its payload.
-#[derive(Clone, Copy, Debug)]
-pub struct Metadata {
-    /// Who sent it.
-    pub source: IpAddr,
-    /// To whom it was sent.
-    pub destination: IpAddr,
-    /// What kind of address that is.
-    pub cast: Cast,
-    /// Whether it came in a frame to more than one card.
-    pub link_group: bool,
-    /// What was left of its TTL or hop limit.
-    pub hop_limit: u8,
-    /// DSCP (upper six bits) and ECN (lower two).
-    pub traffic_class: u8,
-    /// Whether nobody on its way might fragment it, as nobody may over IPv6.
-    pub dont_fragment: bool,
-    /// Whether it came with the option that makes routers look at it (RFC 2113), in IPv6 for MLD (RFC
-    /// 2711).
-    pub router_alert: bool,
-    /// Whether it came in fragments, if only one.
-    pub fragmented: bool,
-    /// Whether the device has verified the checksum of a UDP datagram in it.
-    pub udp_verified: bool,
-    /// When it came.
-    pub arrived: Instant,
-    /// Length in bytes of the IP headers, which lie in front of the packet's window.
-    pub header_len: u16,
-}
 
 /// To whom an address leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,8 +59,7 @@ pub enum Cast {
 pub(crate) struct Received {
     /// What is in it.
     pub(crate) protocol: u8,
-    pub(crate) metadata: Metadata,
-    /// Its window is the payload.
+    /// Its window is the payload, and its [`Metadata`] is noted in it.
     pub(crate) packet: Packet,
 }
 

@@ -8,7 +8,7 @@ use netdev::{Instant, Mac, Packet};
 use rand_core::Rng;
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::{Cast, Ip, Received, Route, SendError, SendOptions, fragment, selection};
+use super::{Cast, Ip, Metadata, Received, Route, SendError, SendOptions, fragment, selection};
 use crate::icmp::{self, IcmpError};
 use crate::multicast::Report;
 use crate::neighbor::{Action, Lookup, arp, ndp};
@@ -300,7 +300,8 @@ impl Ip {
 
     /// Takes an IGMP message that has come: the packet's window is what IP carried.
     pub(crate) fn receive_igmp(&mut self, now: Instant, received: &Received) {
-        let Received { metadata, packet, .. } = received;
+        let Received { packet, .. } = received;
+        let metadata = Metadata::of(packet);
         let (IpAddr::V4(source), IpAddr::V4(mut to)) = (metadata.source, metadata.destination)
         else {
             return;

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::autoconf::dhcpv4::{Destination, Event as Dhcp, Transmit};
-use crate::ip::{Metadata, Network, SendOptions, to_everybody};
+use crate::ip::{SendOptions, to_everybody};
 use crate::wire::udp;
 
 impl Stack {
@@ -28,9 +28,9 @@ impl Stack {
 
     /// Takes a datagram for the client: the packet's window is what IP carried.
     #[inline(never)]
-    pub(super) fn receive_dhcp(&mut self, now: Instant, metadata: &Metadata, packet: &Packet) {
+    pub(super) fn receive_dhcp(&mut self, now: Instant, packet: &Packet) {
         let Some(client) = &mut self.dhcp else { return };
-        let (_, length) = match crate::udp::check(metadata, packet.bytes()) {
+        let (_, length) = match crate::udp::check(ControlBlock::of(packet), packet.bytes()) {
             Ok(checked) => checked,
             Err(reason) => return self.ip.count(reason),
         };

@@ -45,13 +45,13 @@ fn a_datagram_reaches_its_socket_and_the_answer_its_sender() {
 
     let datagram = scene.stack.udp_mut().receive(socket).unwrap();
     assert_eq!(datagram.packet.bytes(), b"hello");
-    assert_eq!(datagram.remote, (PEER, 5000).into());
-    assert_eq!(datagram.local, (HOST, 7).into());
-    assert_eq!((datagram.hop_limit, datagram.arrived), (64, scene.now));
+    assert_eq!(datagram.remote(), (PEER, 5000).into());
+    assert_eq!(datagram.local(), (HOST, 7).into());
+    assert_eq!((datagram.hop_limit(), datagram.arrived()), (64, scene.now));
 
     // The answer goes out in the packet that the question came in.
     let before = scene.pool.available();
-    scene.send(datagram.local.into(), datagram.remote, datagram.packet).unwrap();
+    scene.send(datagram.local().into(), datagram.remote(), datagram.packet).unwrap();
     let sent = scene.sent_udp();
     assert_eq!((sent.source, sent.destination), ((HOST, 7).into(), (PEER, 5000).into()));
     assert_eq!((sent.to, sent.payload), (PEER_MAC, b"hello".to_vec()));
@@ -171,11 +171,11 @@ fn a_full_queue_drops_the_newest_and_says_so_with_the_next() {
     for number in 0..256u16 {
         let datagram = scene.stack.udp_mut().receive(flooded).unwrap();
         assert_eq!(datagram.packet.bytes(), number.to_be_bytes());
-        assert_eq!(datagram.dropped_before, 0);
+        assert_eq!(datagram.dropped_before(), 0);
     }
     assert!(scene.stack.udp_mut().receive(flooded).is_none());
     scene.receive(&udp(b"next").frame());
-    assert_eq!(scene.stack.udp_mut().receive(flooded).unwrap().dropped_before, 44);
+    assert_eq!(scene.stack.udp_mut().receive(flooded).unwrap().dropped_before(), 44);
 }
 
 #[test]
@@ -436,7 +436,7 @@ fn smoltcp_and_the_stack_exchange_datagrams_and_pings() {
         scene.exchange(&mut peer);
         let datagram = scene.stack.udp_mut().receive(socket).unwrap();
         assert_eq!(datagram.packet.bytes(), payload);
-        scene.send(datagram.local.into(), datagram.remote, datagram.packet).unwrap();
+        scene.send(datagram.local().into(), datagram.remote(), datagram.packet).unwrap();
         scene.exchange(&mut peer);
         assert_eq!(peer.receive(), Some((payload, (HOST, 7).into())));
     }

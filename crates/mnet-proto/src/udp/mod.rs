@@ -19,7 +19,7 @@ use self::socket::Socket;
 pub use self::socket::{Datagram, SocketStats};
 use crate::config::Config;
 use crate::icmp::{IcmpError, Report};
-use crate::ip::{Cast, Metadata, Network, SendError};
+use crate::ip::{Cast, ControlBlock, Metadata, Network, SendError};
 use crate::stats::{Drop, Stats};
 use crate::wire::udp::{HEADER_LEN, Header};
 use crate::wire::{Checksum, ipv4, ipv6};
@@ -377,7 +377,20 @@ impl Udp {
         stats: &mut Stats,
         is_member: impl FnOnce(SocketId) -> bool,
     ) -> Result<(), (Refused, Packet)> {
-        let (header, payload_len) = match check(metadata, packet.bytes()) {
+        metadata.note(&mut packet);
+        self.handle_noted(packet, stats, |id, _| is_member(id))
+    }
+
+    /// The same of a datagram whose metadata are noted in its packet.
+    #[inline]
+    pub(crate) fn handle_noted(
+        &mut self,
+        mut packet: Packet,
+        stats: &mut Stats,
+        is_member: impl FnOnce(SocketId, &ControlBlock) -> bool,
+    ) -> Result<(), (Refused, Packet)> {
+        let block = ControlBlock::of(&packet);
+        let (header, payload_len) = match check(block, packet.bytes()) {
             Ok(checked) => checked,
             Err(reason) => {
                 stats.dropped.count(reason);
@@ -388,14 +401,14 @@ impl Udp {
         let sockets = self.sockets.len();
         let socket =
             self.ports.get(to).and_then(|id| Some((id, self.sockets.get_mut(id.0.into())?)));
-        let Some((id, socket)) = socket.filter(|(_, socket)| socket.accepts(metadata, from)) else {
+        let Some((id, socket)) = socket.filter(|(_, socket)| socket.accepts(block, from)) else {
             stats.dropped.count(Drop::UdpNoSocket);
             return Err((Refused::PortUnreachable, packet));
         };
-        let unwanted = match metadata.cast {
+        let unwanted = match block.cast() {
             Cast::Unicast => None,
             Cast::Broadcast => (!socket.broadcast).then_some(Drop::UdpBroadcast),
-            Cast::Multicast => (!is_member(id)).then_some(Drop::UdpNotMember),
+            Cast::Multicast => (!is_member(id, block)).then_some(Drop::UdpNotMember),
         };
         if let Some(reason) = unwanted {
             stats.dropped.count(reason);
@@ -412,11 +425,13 @@ impl Udp {
         }
         packet.trim_front(HEADER_LEN);
         packet.truncate(payload_len);
+        let block = ControlBlock::of_mut(&mut packet);
+        (block.source_port, block.destination_port) = (from, to);
         if packet.is_large() {
-            return self.queue_large(id, metadata, from, packet, stats);
+            return self.queue_large(id, packet, stats);
         }
         self.queued += 1;
-        if socket.push(metadata, from, packet) {
+        if socket.push(packet) {
             self.readable.push_back(id);
         }
         stats.udp_received += 1;
@@ -429,8 +444,6 @@ impl Udp {
     fn queue_large(
         &mut self,
         id: SocketId,
-        metadata: &Metadata,
-        port: u16,
         packet: Packet,
         stats: &mut Stats,
     ) -> Result<(), (Refused, Packet)> {
@@ -454,7 +467,7 @@ impl Udp {
         if let Some(socket) = self.sockets.get_mut(id.0.into()) {
             self.queued += 1;
             self.large += size;
-            if socket.push(metadata, port, packet) {
+            if socket.push(packet) {
                 self.readable.push_back(id);
             }
             stats.udp_received += 1;
@@ -527,17 +540,17 @@ fn large(packet: &Packet) -> usize {
 /// datagram is nothing of UDP's.
 #[inline]
 pub(crate) fn check<'a>(
-    metadata: &Metadata,
+    block: &ControlBlock,
     datagram: &'a [u8],
 ) -> Result<(&'a Header, usize), Drop> {
     let header = Header::parse(datagram).ok_or(Drop::UdpMalformed)?;
     // RFC 8200 §8.1: over IPv6 there is always one.
-    if !header.has_checksum() && metadata.source.is_ipv6() {
+    if !header.has_checksum() && block.is_ipv6() {
         return Err(Drop::UdpChecksum);
     }
-    if header.has_checksum() && !metadata.udp_verified {
+    if header.has_checksum() && !block.udp_verified() {
         let length = header.len();
-        let pseudo = pseudo_header(metadata.source, metadata.destination, length as u16);
+        let pseudo = pseudo_header(block.source(), block.destination(), length as u16);
         if !pseudo.add_bytes(&datagram[..length]).is_valid() {
             return Err(Drop::UdpChecksum);
         }

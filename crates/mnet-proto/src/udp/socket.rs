@@ -6,7 +6,7 @@ use netdev::{Instant, Packet};
 use super::Local;
 use super::destination::Defaults;
 use crate::icmp::{IcmpError, Report};
-use crate::ip::{Cast, Metadata};
+use crate::ip::{Cast, ControlBlock};
 
 /// A bound port, and what has come for it.
 pub(super) struct Socket {
@@ -31,26 +31,64 @@ pub(super) struct Socket {
     dropped: u32,
 }
 
-/// A datagram that has come, its payload still in the packet that the device filled.
+/// A datagram that has come, its payload still in the packet that the device filled. What else is
+/// known of it is noted there too.
 #[derive(Debug)]
 pub struct Datagram {
     /// Its payload is the packet's window; the headers before it have been spent.
     pub packet: Packet,
+}
+
+impl Datagram {
+    #[inline]
+    fn block(&self) -> &ControlBlock {
+        ControlBlock::of(&self.packet)
+    }
+
     /// Who sent it.
-    pub remote: SocketAddr,
+    #[must_use]
+    #[inline]
+    pub fn remote(&self) -> SocketAddr {
+        self.block().remote()
+    }
+
     /// To which port it was sent, and to which address: one of the host's, or a group's, or
     /// everybody's.
-    pub local: SocketAddr,
+    #[must_use]
+    #[inline]
+    pub fn local(&self) -> SocketAddr {
+        self.block().local()
+    }
+
     /// What was left of its TTL or hop limit.
-    pub hop_limit: u8,
+    #[must_use]
+    pub fn hop_limit(&self) -> u8 {
+        self.block().hop_limit
+    }
+
     /// DSCP (upper six bits) and ECN (lower two).
-    pub traffic_class: u8,
+    #[must_use]
+    pub fn traffic_class(&self) -> u8 {
+        self.block().traffic_class
+    }
+
     /// Whether nobody on its way might fragment it, as nobody may over IPv6 (RFC 791, RFC 8200 §5).
-    pub dont_fragment: bool,
+    #[must_use]
+    pub fn dont_fragment(&self) -> bool {
+        self.block().dont_fragment()
+    }
+
     /// When it came.
-    pub arrived: Instant,
+    #[must_use]
+    pub fn arrived(&self) -> Instant {
+        self.block().arrived()
+    }
+
     /// How many datagrams for the socket were dropped between the one before and this.
-    pub dropped_before: u32,
+    #[must_use]
+    pub fn dropped_before(&self) -> u32 {
+        self.block().dropped_before
+    }
 }
 
 /// Counters of a socket. None ever goes back.
@@ -89,19 +127,19 @@ impl Socket {
     /// Whether it is bound to the address that a datagram was sent to, or to any, and speaks to
     /// whoever sent it from `port`.
     #[inline]
-    pub(super) fn accepts(&self, metadata: &Metadata, port: u16) -> bool {
+    pub(super) fn accepts(&self, block: &ControlBlock, port: u16) -> bool {
         let from_anybody = self.local.address.is_none() && self.peer.is_none();
-        from_anybody || self.accepts_just(metadata, port)
+        from_anybody || self.accepts_just(block, port)
     }
 
     /// The same of a socket that does not take everything. What is sent to many is sent to all of a
     /// host's addresses of that family.
     #[inline(never)]
-    fn accepts_just(&self, metadata: &Metadata, port: u16) -> bool {
-        let (own, to) = (self.local.address, metadata.destination);
-        let any = |own: IpAddr| own == super::ANY_V4 || metadata.cast != Cast::Unicast;
+    fn accepts_just(&self, block: &ControlBlock, port: u16) -> bool {
+        let (own, to) = (self.local.address, block.destination());
+        let any = |own: IpAddr| own == super::ANY_V4 || block.cast() != Cast::Unicast;
         own.is_none_or(|own| own == to || (any(own) && own.is_ipv4() == to.is_ipv4()))
-            && self.peer.is_none_or(|peer| peer == SocketAddr::new(metadata.source, port))
+            && self.peer.is_none_or(|peer| peer == SocketAddr::new(block.source(), port))
     }
 
     /// Takes note that something has come; `true` if that is to be said.
@@ -115,7 +153,7 @@ impl Socket {
     pub(super) fn drop_others(&mut self) -> (usize, usize) {
         let Some(peer) = self.peer else { return (0, 0) };
         let before = (self.queue.len(), self.large);
-        self.queue.retain(|datagram| datagram.remote == peer);
+        self.queue.retain(|datagram| datagram.remote() == peer);
         self.bytes = self.queue.iter().map(|datagram| datagram.packet.len()).sum();
         self.large = self.queue.iter().map(|datagram| super::large(&datagram.packet)).sum();
         (before.0 - self.queue.len(), before.1 - self.large)
@@ -154,22 +192,14 @@ impl Socket {
         self.dropped = self.dropped.saturating_add(1);
     }
 
-    /// Queues a datagram from `port` of its sender; `true` if it is to be said that one has come.
+    /// Queues a datagram; `true` if it is to be said that one has come.
     #[inline]
-    pub(super) fn push(&mut self, metadata: &Metadata, port: u16, packet: Packet) -> bool {
+    pub(super) fn push(&mut self, mut packet: Packet) -> bool {
         self.bytes += packet.len();
         self.large += super::large(&packet);
         self.stats.received += 1;
-        self.queue.push_back(Datagram {
-            packet,
-            remote: SocketAddr::new(metadata.source, port),
-            local: SocketAddr::new(metadata.destination, self.local.port),
-            hop_limit: metadata.hop_limit,
-            traffic_class: metadata.traffic_class,
-            dont_fragment: metadata.dont_fragment,
-            arrived: metadata.arrived,
-            dropped_before: core::mem::take(&mut self.dropped),
-        });
+        ControlBlock::of_mut(&mut packet).dropped_before = core::mem::take(&mut self.dropped);
+        self.queue.push_back(Datagram { packet });
         self.announce()
     }
 
@@ -181,7 +211,7 @@ impl Socket {
 
     /// Takes the oldest datagram from this address.
     pub(super) fn pop_from(&mut self, source: IpAddr) -> Option<Datagram> {
-        let at = self.queue.iter().position(|datagram| datagram.remote.ip() == source)?;
+        let at = self.queue.iter().position(|datagram| datagram.block().source() == source)?;
         let datagram = self.queue.remove(at)?;
         Some(self.without(datagram))
     }

@@ -223,8 +223,9 @@ impl Scene {
     fn hear(&mut self, end: usize) {
         while let Some(datagram) = self.net.receive(self.talkers[end], self.sockets[end]) {
             let other = 1 - end;
-            let family = usize::from(datagram.remote.is_ipv6());
-            let of_other = datagram.remote == (self.addresses[other][family], PORTS[other]).into();
+            let family = usize::from(datagram.remote().is_ipv6());
+            let of_other =
+                datagram.remote() == (self.addresses[other][family], PORTS[other]).into();
             let number = datagram.packet.bytes().get(MAGIC.len()..MAGIC.len() + 4);
             let Some(number) = number.filter(|_| of_other) else { continue };
             let number = u32::from_be_bytes(number.try_into().unwrap());

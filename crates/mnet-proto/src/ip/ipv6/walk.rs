@@ -67,7 +67,6 @@ impl From<Drop> for Fault {
 impl Walk {
     /// The way through a datagram, which is the packet's window, and whose header says that `next`
     /// follows.
-    #[inline]
     pub(super) fn new(metadata: Metadata, packet: Packet, next: u8) -> Self {
         Self { metadata, packet, next, next_at: NEXT_HEADER_AT, at: HEADER_LEN }
     }
@@ -114,11 +113,11 @@ impl Walk {
     }
 
     /// Takes what the headers that have been passed lead to.
-    #[inline]
-    pub(super) fn arrive(mut self) -> Received {
+    fn arrive(mut self) -> Received {
         self.metadata.header_len = self.at as u16;
+        self.metadata.note(&mut self.packet);
         self.packet.trim_front(self.at);
-        Received { protocol: self.next, metadata: self.metadata, packet: self.packet }
+        Received { protocol: self.next, packet: self.packet }
     }
 
     /// What is behind the headers that have been passed.

@@ -55,7 +55,7 @@ fn the_largest_datagram_leaves_comes_in_and_is_echoed() {
         Frame::udp(&payload).pieces(1_472).iter().for_each(|it| scene.receive(&it.bytes()));
         let datagram = scene.stack.udp_mut().receive(socket).unwrap();
         assert!(datagram.packet.bytes() == payload);
-        scene.send(datagram.local.into(), datagram.remote, datagram.packet).unwrap();
+        scene.send(datagram.local().into(), datagram.remote(), datagram.packet).unwrap();
         let (echoed, _) = whole(&scene.sent_v4());
         assert!(echoed.udp() == payload);
 
@@ -245,7 +245,7 @@ fn the_first_piece_brings_the_options_and_the_time_to_live() {
     let datagram = scene.stack.udp_mut().receive(socket).unwrap();
     assert_eq!(datagram.packet.bytes(), pattern(100));
     // Congestion was experienced if one piece says so (RFC 3168 §5.3).
-    assert_eq!((datagram.hop_limit, datagram.traffic_class), (17, 0xbb));
+    assert_eq!((datagram.hop_limit(), datagram.traffic_class()), (17, 0xbb));
 }
 
 #[test]

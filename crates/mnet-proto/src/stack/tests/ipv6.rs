@@ -448,7 +448,7 @@ fn udp_over_ipv6_has_a_checksum_always() {
     scene.receive(&udp6(b"yes").header(DESTINATION, &padding()).frame());
     let datagram = scene.stack.udp_mut().receive(socket).unwrap();
     assert_eq!(datagram.packet.bytes(), b"yes");
-    assert_eq!((datagram.remote, datagram.local), ((peer(), 5_000).into(), (host(), 7).into()));
+    assert_eq!((datagram.remote(), datagram.local()), ((peer(), 5_000).into(), (host(), 7).into()));
 }
 
 #[test]
@@ -481,8 +481,8 @@ fn smoltcp_and_the_stack_find_each_other_and_exchange_datagrams() {
             scene.exchange(&mut them);
             let datagram = scene.stack.udp_mut().receive(socket).unwrap();
             assert_eq!(datagram.packet.bytes(), payload);
-            assert_eq!(datagram.remote, (theirs, 5_000).into());
-            scene.send(datagram.local.into(), datagram.remote, datagram.packet).unwrap();
+            assert_eq!(datagram.remote(), (theirs, 5_000).into());
+            scene.send(datagram.local().into(), datagram.remote(), datagram.packet).unwrap();
             scene.exchange(&mut them);
             assert_eq!(them.receive(), Some((payload, (ours, 7).into())));
         }
@@ -499,7 +499,7 @@ fn a_large_datagram_comes_and_goes_in_fragments() {
     udp6(&payload).fragments(3, &ends).iter().for_each(|frame| scene.receive(frame));
     let datagram = scene.stack.udp_mut().receive(socket).unwrap();
     assert_eq!(datagram.packet.bytes(), payload);
-    scene.send(datagram.local.into(), datagram.remote, datagram.packet).unwrap();
+    scene.send(datagram.local().into(), datagram.remote(), datagram.packet).unwrap();
     let sent = scene.sent6();
     let (mut whole, mut ids) = (Vec::new(), Vec::new());
     for (at, piece) in sent.iter().enumerate() {

@@ -175,7 +175,7 @@ fn a_socket_on_all_of_ipv4_speaks_no_ipv6() {
     let v4: SocketAddr = "0.0.0.0:7".parse().unwrap();
     let socket = scene.stack.udp_bind(v4).unwrap();
     scene.receive(&scene6::udp6(b"x").frame());
-    assert_eq!(scene.stack.udp_mut().receive(socket).map(|datagram| datagram.remote), None);
+    assert_eq!(scene.stack.udp_mut().receive(socket).map(|datagram| datagram.remote()), None);
     let packet = scene.pool.take().unwrap();
     let now = scene.now;
     let refused = scene.stack.udp_send(now, v4.into(), (scene6::peer(), 9), packet);

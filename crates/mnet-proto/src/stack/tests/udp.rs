@@ -64,8 +64,8 @@ fn port_0_sends_and_nobody_listens_there() {
     let (mut scene, socket) = host();
     scene.receive(&Frame::new(17, &udp_bytes((PEER, 0), (HOST, 7), b"x")).bytes());
     let datagram = scene.stack.udp_mut().receive(socket).unwrap();
-    assert_eq!(datagram.remote, (PEER, 0).into());
-    let refused = scene.send(datagram.local.into(), datagram.remote, datagram.packet);
+    assert_eq!(datagram.remote(), (PEER, 0).into());
+    let refused = scene.send(datagram.local().into(), datagram.remote(), datagram.packet);
     assert_eq!(refused, Err(SendError::PortZero));
     let to_port_0 = Frame::new(17, &udp_bytes((PEER, 5_000), (HOST, 0), b"x")).bytes();
     scene.receive(&to_port_0);
@@ -93,8 +93,8 @@ fn what_a_datagram_came_with_is_told() {
     let (mut scene, socket) = host();
     scene.receive(&Frame { tos: 0xb9, ttl: 3, ..Frame::udp(b"x") }.bytes());
     let datagram = scene.stack.udp_mut().receive(socket).unwrap();
-    assert_eq!((datagram.traffic_class, datagram.hop_limit), (0xb9, 3));
-    assert_eq!((datagram.arrived, datagram.dropped_before), (scene.now, 0));
+    assert_eq!((datagram.traffic_class(), datagram.hop_limit()), (0xb9, 3));
+    assert_eq!((datagram.arrived(), datagram.dropped_before()), (scene.now, 0));
 }
 
 /// A host with a pool as it is by default.

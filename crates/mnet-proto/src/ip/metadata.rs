@@ -1,0 +1,198 @@
+//! What is known of a datagram that has come, and where that is kept: in its packet's control block,
+//! so that it is written once and never moved.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use netdev::{Instant, Packet};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, transmute_mut, transmute_ref};
+
+use super::Cast;
+
+/// What the layers above learn of a datagram that has come, besides its payload.
+#[derive(Clone, Copy, Debug)]
+pub struct Metadata {
+    /// Who sent it.
+    pub source: IpAddr,
+    /// To whom it was sent.
+    pub destination: IpAddr,
+    /// What kind of address that is.
+    pub cast: Cast,
+    /// Whether it came in a frame to more than one card.
+    pub link_group: bool,
+    /// What was left of its TTL or hop limit.
+    pub hop_limit: u8,
+    /// DSCP (upper six bits) and ECN (lower two).
+    pub traffic_class: u8,
+    /// Whether nobody on its way might fragment it, as nobody may over IPv6.
+    pub dont_fragment: bool,
+    /// Whether it came with the option that makes routers look at it (RFC 2113), in IPv6 for MLD (RFC
+    /// 2711).
+    pub router_alert: bool,
+    /// Whether it came in fragments, if only one.
+    pub fragmented: bool,
+    /// Whether the device has verified the checksum of a UDP datagram in it.
+    pub udp_verified: bool,
+    /// When it came.
+    pub arrived: Instant,
+    /// Length in bytes of the IP headers, which lie in front of the packet's window.
+    pub header_len: u16,
+}
+
+/// The same as it is kept, with what UDP adds.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct ControlBlock {
+    // Of an IPv4 address the first four bytes count.
+    source: [u8; 16],
+    destination: [u8; 16],
+    arrived: u64,
+    pub(crate) dropped_before: u32,
+    header_len: u16,
+    pub(crate) source_port: u16,
+    pub(crate) destination_port: u16,
+    pub(crate) hop_limit: u8,
+    pub(crate) traffic_class: u8,
+    cast: u8,
+    flags: u8,
+    reserved: [u8; 10],
+}
+
+const IPV6: u8 = 1 << 0;
+const LINK_GROUP: u8 = 1 << 1;
+const DONT_FRAGMENT: u8 = 1 << 2;
+const ROUTER_ALERT: u8 = 1 << 3;
+const FRAGMENTED: u8 = 1 << 4;
+const UDP_VERIFIED: u8 = 1 << 5;
+
+impl Metadata {
+    /// Notes it in the packet of the datagram.
+    #[inline]
+    pub(crate) fn note(&self, packet: &mut Packet) {
+        let block = ControlBlock::of_mut(packet);
+        let flag = |is: bool, flag: u8| if is { flag } else { 0 };
+        block.flags = flag(self.link_group, LINK_GROUP)
+            | flag(self.dont_fragment, DONT_FRAGMENT)
+            | flag(self.router_alert, ROUTER_ALERT)
+            | flag(self.fragmented, FRAGMENTED)
+            | flag(self.udp_verified, UDP_VERIFIED);
+        match (self.source, self.destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                block.source[..4].copy_from_slice(&source.octets());
+                block.destination[..4].copy_from_slice(&destination.octets());
+            }
+            (source, destination) => {
+                block.flags |= IPV6;
+                block.source = octets(source);
+                block.destination = octets(destination);
+            }
+        }
+        block.arrived = self.arrived.as_nanos();
+        block.header_len = self.header_len;
+        block.hop_limit = self.hop_limit;
+        block.traffic_class = self.traffic_class;
+        block.cast = self.cast as u8;
+    }
+
+    /// What was noted in a packet.
+    pub(crate) fn of(packet: &Packet) -> Self {
+        let block = ControlBlock::of(packet);
+        Self {
+            source: block.source(),
+            destination: block.destination(),
+            cast: block.cast(),
+            link_group: block.is(LINK_GROUP),
+            hop_limit: block.hop_limit,
+            traffic_class: block.traffic_class,
+            dont_fragment: block.dont_fragment(),
+            router_alert: block.is(ROUTER_ALERT),
+            fragmented: block.is(FRAGMENTED),
+            udp_verified: block.udp_verified(),
+            arrived: block.arrived(),
+            header_len: block.header_len,
+        }
+    }
+}
+
+impl ControlBlock {
+    #[inline]
+    pub(crate) fn of(packet: &Packet) -> &Self {
+        transmute_ref!(packet.control_block())
+    }
+
+    #[inline]
+    pub(crate) fn of_mut(packet: &mut Packet) -> &mut Self {
+        transmute_mut!(packet.control_block_mut())
+    }
+
+    #[inline]
+    fn is(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    #[inline]
+    pub(crate) fn is_ipv6(&self) -> bool {
+        self.is(IPV6)
+    }
+
+    #[inline]
+    pub(crate) fn source(&self) -> IpAddr {
+        self.address(&self.source)
+    }
+
+    #[inline]
+    pub(crate) fn destination(&self) -> IpAddr {
+        self.address(&self.destination)
+    }
+
+    #[inline]
+    fn address(&self, &octets: &[u8; 16]) -> IpAddr {
+        if self.is_ipv6() {
+            return Ipv6Addr::from(octets).into();
+        }
+        let [a, b, c, d, ..] = octets;
+        Ipv4Addr::new(a, b, c, d).into()
+    }
+
+    /// Who sent it, and from which port.
+    #[inline]
+    pub(crate) fn remote(&self) -> SocketAddr {
+        SocketAddr::new(self.source(), self.source_port)
+    }
+
+    /// To whom it was sent, and to which port.
+    #[inline]
+    pub(crate) fn local(&self) -> SocketAddr {
+        SocketAddr::new(self.destination(), self.destination_port)
+    }
+
+    #[inline]
+    pub(crate) fn cast(&self) -> Cast {
+        match self.cast {
+            0 => Cast::Unicast,
+            1 => Cast::Broadcast,
+            _ => Cast::Multicast,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn dont_fragment(&self) -> bool {
+        self.is(DONT_FRAGMENT)
+    }
+
+    #[inline]
+    pub(crate) fn udp_verified(&self) -> bool {
+        self.is(UDP_VERIFIED)
+    }
+
+    #[inline]
+    pub(crate) fn arrived(&self) -> Instant {
+        Instant::from_nanos(self.arrived)
+    }
+}
+
+fn octets(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    }
+}
