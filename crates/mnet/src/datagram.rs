@@ -134,9 +134,9 @@ impl Datagram {
         if packet.append(length - packet.len()).is_none() {
             let mut larger = self.shared.packet_now(length)?;
             larger.bytes_mut()[..packet.len()].copy_from_slice(packet.bytes());
-            *packet = larger;
+            self.inner.move_to(larger);
         }
-        fill(packet.bytes_mut());
+        fill(self.inner.packet.bytes_mut());
         self.reply().await
     }
 }

@@ -35,7 +35,8 @@ pub(super) struct Socket {
 /// known of it is noted there too.
 #[derive(Debug)]
 pub struct Datagram {
-    /// Its payload is the packet's window; the headers before it have been spent.
+    /// Its payload is the packet's window; the headers before it have been spent. What else is known
+    /// is in the packet's control block: [`Datagram::move_to`] another packet takes that along.
     pub packet: Packet,
 }
 
@@ -43,6 +44,12 @@ impl Datagram {
     #[inline]
     fn block(&self) -> &ControlBlock {
         ControlBlock::of(&self.packet)
+    }
+
+    /// Lets it be in another packet from now on, whose window is its payload.
+    pub fn move_to(&mut self, mut packet: Packet) {
+        *packet.control_block_mut() = *self.packet.control_block();
+        self.packet = packet;
     }
 
     /// Who sent it.
