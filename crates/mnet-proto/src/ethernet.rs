@@ -50,11 +50,22 @@ impl Link {
     #[inline]
     pub(crate) fn send(&mut self, mut packet: Packet, to: Mac, ethertype: u16, stats: &mut Stats) {
         if Header::emit(&mut packet, to, self.mac, ethertype) {
-            stats.frames_sent += 1;
-            self.outgoing.push_back(packet);
+            self.send_frame(packet, stats);
         } else {
             stats.dropped.count(Drop::NoPacket);
         }
+    }
+
+    /// Queues a frame for the device.
+    #[inline]
+    pub(crate) fn send_frame(&mut self, frame: Packet, stats: &mut Stats) {
+        stats.frames_sent += 1;
+        self.outgoing.push_back(frame);
+    }
+
+    /// The frame that was queued last, of those that still wait.
+    pub(crate) fn newest(&self) -> Option<&Packet> {
+        self.outgoing.back()
     }
 
     /// The frames that wait for the device, in order.

@@ -21,7 +21,7 @@ use crate::ip::{
 use crate::multicast::{Filter, JoinError};
 use crate::neighbor::arp;
 use crate::stats::{Drop, Stats};
-use crate::udp::{BindError, Destination, Holder, Local, Refused, SocketId, Udp};
+use crate::udp::{BindError, Datagram, Destination, Holder, Local, Refused, SocketId, Udp};
 use crate::wire::{dhcpv4, ethernet, ipv4 as wire, ipv6 as wire_v6};
 
 mod dhcp;
@@ -485,8 +485,29 @@ impl Stack {
         if self.gone {
             return Err(SendError::DeviceGone);
         }
+        let (Self { ip, udp, .. }, destination) = (self, destination.into());
+        if let Err(packet) = udp.send_known(ip, now, local, &destination, packet) {
+            udp.send(ip, now, local, &destination, packet)?;
+        }
+        ip.stats.udp_sent += 1;
+        Ok(())
+    }
+
+    /// Sends a datagram's payload back to who sent it, from the address that it was sent to, or one of
+    /// the host's own if that was a group's.
+    ///
+    /// # Errors
+    /// [`SendError`] if it is known that it will not arrive.
+    #[inline]
+    pub fn udp_reply(&mut self, now: Instant, datagram: Datagram) -> Result<(), SendError> {
+        if self.gone {
+            return Err(SendError::DeviceGone);
+        }
         let Self { ip, udp, .. } = self;
-        udp.send(ip, now, local, &destination.into(), packet)?;
+        if let Err(datagram) = udp.reply_known(ip, now, datagram) {
+            let (local, remote) = (datagram.local(), datagram.remote());
+            udp.send(ip, now, local.into(), &remote.into(), datagram.into_packet())?;
+        }
         ip.stats.udp_sent += 1;
         Ok(())
     }

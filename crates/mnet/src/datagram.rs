@@ -24,13 +24,13 @@ impl Datagram {
     /// What it says: 0 to 65,527 bytes.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
-        self.inner.packet.bytes()
+        self.inner.payload()
     }
 
     /// What it says, to be changed: [`Datagram::reply`] then sends that.
     #[must_use]
     pub fn payload_mut(&mut self) -> &mut [u8] {
-        self.inner.packet.bytes_mut()
+        self.inner.packet_mut().bytes_mut()
     }
 
     /// Who sent it.
@@ -104,7 +104,7 @@ impl Datagram {
     pub async fn reply(self) -> Result<(), SendError> {
         let Self { shared, inner } = self;
         shared.uncongested().await;
-        shared.send(inner.local().into(), inner.remote().into(), inner.packet)
+        shared.reply(inner)
     }
 
     /// Answers who sent it with `length` bytes, in the same packet if that has room. `fill` writes them; it finds
@@ -129,14 +129,14 @@ impl Datagram {
         length: usize,
         fill: impl FnOnce(&mut [u8]),
     ) -> Result<(), SendError> {
-        let packet = &mut self.inner.packet;
+        let packet = self.inner.packet_mut();
         packet.truncate(length);
         if packet.append(length - packet.len()).is_none() {
             let mut larger = self.shared.packet_now(length)?;
             larger.bytes_mut()[..packet.len()].copy_from_slice(packet.bytes());
             self.inner.move_to(larger);
         }
-        fill(self.inner.packet.bytes_mut());
+        fill(self.inner.packet_mut().bytes_mut());
         self.reply().await
     }
 }

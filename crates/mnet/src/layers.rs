@@ -8,7 +8,8 @@ use core::net::{IpAddr, SocketAddr};
 use mnet_proto::ip::{Metadata, Network, SendError};
 use mnet_proto::udp::{self, Refused};
 use mnet_proto::{
-    BindError, Config, Destination, Filter, JoinError, Local, Report, SocketId, Stack, Stats,
+    BindError, Config, Datagram, Destination, Filter, JoinError, Local, Report, SocketId, Stack,
+    Stats,
 };
 use netdev::{Instant, Packet, Pool};
 
@@ -43,6 +44,10 @@ pub(crate) trait Host {
         destination: Destination,
         packet: Packet,
     ) -> Result<(), SendError>;
+    fn udp_reply(&mut self, now: Instant, datagram: Datagram) -> Result<(), SendError> {
+        let (local, remote) = (datagram.local(), datagram.remote());
+        self.udp_send(now, local.into(), remote.into(), datagram.into_packet())
+    }
     fn path_mtu(&mut self, now: Instant, destination: IpAddr) -> Result<u16, SendError>;
     fn source_for(&mut self, now: Instant, destination: IpAddr) -> Result<IpAddr, SendError>;
     fn addresses_in_use(&self) -> Vec<IpAddr>;
@@ -53,6 +58,10 @@ pub(crate) trait Host {
 }
 
 impl Host for Stack {
+    fn udp_reply(&mut self, now: Instant, datagram: Datagram) -> Result<(), SendError> {
+        self.udp_reply(now, datagram)
+    }
+
     fn udp(&self) -> &udp::Udp {
         self.udp()
     }

@@ -112,6 +112,14 @@ impl Shared {
         Ok(())
     }
 
+    /// Sends a datagram's payload back to who sent it.
+    pub(crate) fn reply(&self, datagram: Datagram) -> Result<(), SendError> {
+        let mut state = self.state.borrow_mut();
+        state.host.udp_reply(now_coarse(), datagram)?;
+        state.wake_driver();
+        Ok(())
+    }
+
     /// Sends, if the device takes frames now.
     pub(crate) fn try_send(
         &self,

@@ -90,7 +90,7 @@ impl Udp {
     ) -> Result<(usize, SocketAddr), RecvError> {
         let socket = self.shared.state.borrow_mut().reader(port)?;
         let datagram = self.shared.receive(socket, Next).await?;
-        Ok((copy(datagram.packet.bytes(), buffer), datagram.remote()))
+        Ok((copy(datagram.payload(), buffer), datagram.remote()))
     }
 
     /// Receives on a port as [`Udp::recv_from`] does: from one address only, or until a trigger
@@ -119,7 +119,7 @@ impl Udp {
     ) -> Result<(usize, SocketAddr), RecvError> {
         let socket = self.shared.state.borrow_mut().reader(port)?;
         let datagram = options.receive(&self.shared, socket).await?;
-        Ok((copy(datagram.packet.bytes(), buffer), datagram.remote()))
+        Ok((copy(datagram.payload(), buffer), datagram.remote()))
     }
 
     /// Waits for a datagram on `port`, as [`Udp::recv_from`] does, and hands it over in the packet

@@ -153,7 +153,7 @@ fn length(random: &mut ChaCha20Rng) -> usize {
 fn receive(scene: &mut Scene, end: usize, sent: &[Sent], came: &mut HashSet<u32>) -> u64 {
     let mut count = 0;
     while let Some(datagram) = scene.net.receive(scene.hosts[end], scene.sockets[end]) {
-        let bytes = datagram.packet.bytes();
+        let bytes = datagram.payload();
         let number = match bytes.first_chunk() {
             Some(number) => u32::from_be_bytes(*number),
             None => u32::from(datagram.remote().port()),

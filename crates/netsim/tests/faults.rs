@@ -68,7 +68,7 @@ impl Pair {
     fn received(&mut self) -> Vec<Vec<u8>> {
         let Self { net, b, socket, .. } = self;
         std::iter::from_fn(|| net.receive(*b, *socket))
-            .map(|datagram| datagram.packet.bytes().to_vec())
+            .map(|datagram| datagram.payload().to_vec())
             .collect()
     }
 

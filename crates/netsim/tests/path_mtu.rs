@@ -66,8 +66,8 @@ impl Scene {
         self.net.send(self.hosts[from], PORT, (to, PORT), &vec![0x5a; len]).unwrap();
         self.net.run_for(SECOND);
         let datagram = self.net.receive(self.hosts[1 - from], self.sockets[1 - from])?;
-        assert!(datagram.packet.bytes().iter().all(|&byte| byte == 0x5a));
-        Some(datagram.packet.len())
+        assert!(datagram.payload().iter().all(|&byte| byte == 0x5a));
+        Some(datagram.payload().len())
     }
 
     /// Sends one that must not be fragmented.

@@ -30,6 +30,8 @@ pub(crate) struct Destinations {
     entries: LruCache<IpAddr, Destination, ByAddress>,
     // Changes when anything does on which routes depend.
     generation: u32,
+    // Changes when a route does, or may.
+    changes: u32,
 }
 
 struct Destination {
@@ -70,12 +72,23 @@ impl Destination {
 impl Destinations {
     pub(crate) fn new(max: usize, keyed: ByAddress) -> Self {
         let max = NonZeroUsize::new(max).unwrap_or(NonZeroUsize::MIN);
-        Self { entries: LruCache::with_hasher(max, keyed), generation: 0 }
+        Self { entries: LruCache::with_hasher(max, keyed), generation: 0, changes: 0 }
     }
 
     /// Forgets the routes: something on which they depend has changed.
     pub(crate) fn invalidate(&mut self) {
         self.generation = self.generation.wrapping_add(1);
+        self.change();
+    }
+
+    fn change(&mut self) {
+        self.changes = self.changes.wrapping_add(1);
+    }
+
+    /// Another number than before, once any route that is remembered has changed or may have.
+    #[inline]
+    pub(crate) fn changes(&self) -> u32 {
+        self.changes
     }
 
     /// Forgets the routes, and what routers have said against them: others have been given.
@@ -100,6 +113,13 @@ impl Destinations {
             && entry.redirect.is_none_or(|redirect| now < redirect.until)
             && source.map_or(!entry.by_request, |source| source == entry.route.source);
         fresh.then_some(entry.route)
+    }
+
+    /// The route to a destination that something has been sent to, and whether its source was asked for.
+    pub(crate) fn known(&self, destination: IpAddr) -> Option<(Route, bool)> {
+        let entry = self.entries.peek(&destination)?;
+        let sent = entry.generation == self.generation && !entry.aside;
+        sent.then_some((entry.route, entry.by_request))
     }
 
     /// Whether anything was sent to a destination of late.
@@ -180,16 +200,16 @@ impl Destinations {
         route
     }
 
-    /// Takes note of what is sent.
+    /// Takes note of what is sent. Says whether it is not the first.
     #[inline]
-    pub(crate) fn sent(&mut self, destination: IpAddr, flow: Flow) {
-        if let Some(entry) = self.entries.peek_mut(&destination)
-            && entry.flows[entry.newest] != flow
-            && !entry.flows.contains(&flow)
-        {
+    pub(crate) fn sent(&mut self, destination: IpAddr, flow: Flow) -> bool {
+        let Some(entry) = self.entries.peek_mut(&destination) else { return false };
+        let newest = entry.flows[entry.newest];
+        if newest != flow && !entry.flows.contains(&flow) {
             entry.newest = (entry.newest + 1) % FLOWS;
             entry.flows[entry.newest] = flow;
         }
+        newest != (0, 0)
     }
 
     /// Whether something like this was sent of late.
@@ -207,6 +227,7 @@ impl Destinations {
         }
         entry.path_mtu = Some(PathMtu { mtu, until: now + PATH_MTU });
         entry.route.mtu = mtu;
+        self.change();
         true
     }
 
@@ -226,12 +247,14 @@ impl Destinations {
         }
         entry.redirect = Some(Redirect { next_hop, until: now + REDIRECT });
         entry.route.next_hop = next_hop;
+        self.change();
         true
     }
 
     /// Takes note that a neighbour is no router: nothing goes by it because a router has said so,
     /// but what is for itself.
     pub(crate) fn no_router(&mut self, neighbor: IpAddr) {
+        self.change();
         for (&destination, entry) in self.entries.iter_mut() {
             if entry.goes_by(neighbor) && destination != neighbor {
                 entry.redirect = None;
@@ -242,6 +265,7 @@ impl Destinations {
 
     /// Sends nothing by this neighbour any more only because a router has said so.
     pub(crate) fn remove_redirects(&mut self, next_hop: IpAddr) {
+        self.change();
         for (_, entry) in self.entries.iter_mut() {
             if entry.goes_by(next_hop) {
                 entry.redirect = None;

@@ -54,7 +54,9 @@ pub(crate) struct ControlBlock {
     pub(crate) traffic_class: u8,
     cast: u8,
     flags: u8,
-    reserved: [u8; 10],
+    /// UDP's, if it was verified here and the payload is as it came; else zero.
+    pub(crate) checksum: [u8; 2],
+    reserved: [u8; 8],
 }
 
 const IPV6: u8 = 1 << 0;

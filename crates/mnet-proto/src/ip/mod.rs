@@ -12,6 +12,7 @@ mod output;
 mod pair;
 pub(crate) mod routes;
 mod selection;
+mod templates;
 
 use alloc::collections::VecDeque;
 use core::net::{IpAddr, Ipv4Addr};
@@ -31,6 +32,7 @@ use self::ipv6::Ipv6;
 pub(crate) use self::metadata::ControlBlock;
 pub use self::metadata::Metadata;
 use self::routes::Routes;
+use self::templates::Templates;
 use crate::autoconf::slaac;
 use crate::config::Config;
 use crate::ethernet::Link;
@@ -155,6 +157,7 @@ pub(crate) struct Ip {
     pub(crate) v6: Ipv6,
     pub(crate) routes: Routes,
     pub(crate) destinations: Destinations,
+    templates: Templates,
     pub(crate) neighbors: Cache,
     pub(crate) reassembler: Reassembler,
     pub(crate) multicast: Multicast,
@@ -173,6 +176,7 @@ impl Ip {
     pub(crate) fn new(config: &Config, link: Link, now: Instant, mut random: ChaCha20Rng) -> Self {
         let mut keys = || (random.next_u64(), random.next_u64());
         let [by_destination, numbers, by_neighbor, flows] = [keys(), keys(), keys(), keys()];
+        let templates = keys();
         let mut ip = Self {
             v4: Ipv4::new(config, link.mtu),
             v6: Ipv6::new(config, &link),
@@ -181,6 +185,7 @@ impl Ip {
                 config.destinations,
                 ByAddress(by_destination.0, by_destination.1),
             ),
+            templates: Templates::new(ByAddress(templates.0, templates.1)),
             identifications: Identifications::new(Keyed(numbers.0, numbers.1)),
             flows: ByAddress(flows.0, flows.1),
             neighbors: Cache::new(config, ByAddress(by_neighbor.0, by_neighbor.1)),
@@ -383,8 +388,7 @@ impl Network for Ip {
         options: &SendOptions,
         packet: Packet,
     ) -> Result<(), SendError> {
-        self.destinations.sent(route.destination, ports);
-        self.send(now, route, crate::wire::ipv4::UDP, options, packet)
+        self.send_udp_by(now, route, ports, options, packet)
     }
 }
 

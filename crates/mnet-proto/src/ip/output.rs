@@ -8,12 +8,15 @@ use netdev::{Instant, Mac, Packet};
 use rand_core::Rng;
 use zerocopy::{FromBytes, IntoBytes};
 
+use super::destinations::Flow;
+use super::templates::{Changes, Template};
 use super::{Cast, Ip, Metadata, Received, Route, SendError, SendOptions, fragment, selection};
 use crate::icmp::{self, IcmpError};
+use crate::keyed::ByAddress;
 use crate::multicast::Report;
 use crate::neighbor::{Action, Lookup, arp, ndp};
 use crate::stats::Drop;
-use crate::wire::{ethernet, icmpv6, igmp, ipv4, ipv6};
+use crate::wire::{ethernet, icmpv6, igmp, ipv4, ipv6, udp};
 
 /// The traffic class of what IGMP says of groups: Internetwork Control (RFC 3376 §4).
 const GROUP_CONTROL: u8 = 0xc0;
@@ -67,6 +70,69 @@ impl Ip {
             self.count(Drop::NoPacket);
         }
         emitted && self.hand_on(now, route, ipv4::ICMP, packet).is_ok()
+    }
+
+    /// Sends a packet's window as the payload of a UDP datagram, with nothing asked for, by what is
+    /// known already of the way. `checksum` is the datagram's, if that is known.
+    ///
+    /// # Errors
+    /// Gives the packet back as it was if not enough is known: it can be sent as any other.
+    #[inline]
+    pub(crate) fn send_known(
+        &mut self,
+        now: Instant,
+        (source, destination): (Option<IpAddr>, IpAddr),
+        flow: Flow,
+        checksum: Option<[u8; 2]>,
+        mut packet: Packet,
+    ) -> Result<(), Packet> {
+        let changes = Changes(self.destinations.changes(), self.neighbors.changes());
+        let Some(template) = self.templates.get(now, changes, destination, source) else {
+            return Err(packet);
+        };
+        if !template.fits(&packet) {
+            return Err(packet);
+        }
+        if template.flow != flow {
+            self.destinations.sent(destination, flow);
+            template.set_flow(flow, |from, to| flow_label(self.flows, from, to, flow));
+        }
+        if template.write(&mut packet, checksum) {
+            self.link.send_frame(packet, &mut self.stats);
+        }
+        Ok(())
+    }
+
+    /// Makes a template of the frame that was sent last, by this route.
+    #[inline(never)]
+    fn learn_template(&mut self, now: Instant, destination: IpAddr, flow: Flow) -> Option<()> {
+        let (route, by_request) = self.destinations.known(destination)?;
+        let until = self.neighbors.settled(route.next_hop)?;
+        let changes = Changes(self.destinations.changes(), self.neighbors.changes());
+        let (frame, checksums) = (self.link.newest()?, self.link.checksums);
+        let route = (&route, by_request);
+        let template = Template::of(frame, route, flow, checksums, (now, until), changes)?;
+        self.templates.set(template);
+        Some(())
+    }
+
+    /// Sends a packet's window, a UDP datagram.
+    #[inline]
+    pub(super) fn send_udp_by(
+        &mut self,
+        now: Instant,
+        route: &Route,
+        flow: Flow,
+        options: &SendOptions,
+        packet: Packet,
+    ) -> Result<(), SendError> {
+        let again = self.destinations.sent(route.destination, flow);
+        let plain = *options == SendOptions::default() && route.fits(packet.len(), options);
+        self.send(now, route, ipv4::UDP, options, packet)?;
+        if again && plain {
+            self.learn_template(now, route.destination, flow);
+        }
+        Ok(())
     }
 
     /// Hands a datagram to the next hop, or lets it wait for that.
@@ -156,15 +222,8 @@ impl Ip {
         packet: &mut Packet,
     ) -> bool {
         let &SendOptions { hop_limit, traffic_class, router_alert, .. } = options;
-        let mut flow_label = 0;
-        if protocol == ipv4::UDP {
-            // The same for all that goes from one port to the other, and hard to guess; zero would
-            // say that there is none (RFC 6437 §3).
-            let mut flow = self.flows.build_hasher();
-            [source, destination].iter().for_each(|address| flow.write(&address.octets()));
-            flow.write(packet.bytes().get(..4).unwrap_or_default());
-            flow_label = (flow.finish() >> 44).max(1) as u32;
-        }
+        let flow = udp::ports(packet.bytes()).filter(|_| protocol == ipv4::UDP);
+        let flow_label = flow.map_or(0, |flow| flow_label(self.flows, source, destination, flow));
         let mut next_header = protocol;
         if router_alert {
             let option = ipv6::ROUTER_ALERT_HOP_BY_HOP(protocol);
@@ -365,4 +424,14 @@ impl Ip {
         };
         self.send(now, &route, protocol, &options, packet).ok()
     }
+}
+
+/// The same for all that goes from one port to the other, and hard to guess; zero would say that there is
+/// none (RFC 6437 §3).
+fn flow_label(keyed: ByAddress, source: Ipv6Addr, destination: Ipv6Addr, flow: Flow) -> u32 {
+    let mut hasher = keyed.build_hasher();
+    [source, destination].iter().for_each(|address| hasher.write(&address.octets()));
+    let (from, to) = (flow.0.to_be_bytes(), flow.1.to_be_bytes());
+    hasher.write(&[from[0], from[1], to[0], to[1]]);
+    (hasher.finish() >> 44).max(1) as u32
 }

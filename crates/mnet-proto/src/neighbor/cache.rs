@@ -55,6 +55,8 @@ pub(crate) struct Cache {
     random: u64,
     times: [Times; 2],
     actions: VecDeque<Action>,
+    // Changes when an entry does, but for its times.
+    changes: u32,
 }
 
 /// What the routers of a link may say about how to treat its neighbours (RFC 4861 §6.3.2).
@@ -146,6 +148,24 @@ impl Cache {
             random: keyed.0 ^ keyed.1,
             times: [Times { reachable: REACHABLE, retransmit: RETRANSMIT }; 2],
             actions: VecDeque::new(),
+            changes: 0,
+        }
+    }
+
+    /// Another number than before, once the address or the state of any neighbour has changed, or may
+    /// have.
+    #[inline]
+    pub(crate) fn changes(&self) -> u32 {
+        self.changes
+    }
+
+    /// Until when it is known that a neighbour's address need not be looked up again: for ever, if
+    /// only what it says changes that. `None` if it is to be looked up now.
+    pub(crate) fn settled(&self, address: IpAddr) -> Option<Instant> {
+        match self.entries.get(&address)?.state {
+            State::Reachable { until } => Some(until),
+            State::Delay { .. } | State::Probe { .. } => Some(Instant::FAR_FUTURE),
+            State::Incomplete { .. } | State::Stale | State::Failed { .. } => None,
         }
     }
 
@@ -259,6 +279,7 @@ impl Cache {
             return;
         }
         let until = now + self.reachable_time(address);
+        self.changes = self.changes.wrapping_add(1);
         let Some(entry) = self.entries.get_mut(&address) else { return };
         let asked = matches!(entry.state, State::Incomplete { .. } | State::Probe { .. });
         if evidence == Evidence::Answer && asked {
@@ -281,6 +302,7 @@ impl Cache {
         overrides: bool,
     ) -> Option<Heard> {
         let until = now + self.reachable_time(address);
+        self.changes = self.changes.wrapping_add(1);
         let entry = self.entries.get_mut(&address)?;
         if matches!(entry.state, State::Failed { .. }) {
             return None;
@@ -351,6 +373,7 @@ impl Cache {
         if self.next_timer.is_none_or(|next| next > now) {
             return;
         }
+        self.changes = self.changes.wrapping_add(1);
         let mut next_timer = None;
         let Self { queued, actions, times, .. } = self;
         self.entries.retain(|&address, entry| {
@@ -380,6 +403,7 @@ impl Cache {
         let Some((&victim, _)) = idle.min_by_key(|(_, entry)| entry.worth()) else {
             return false;
         };
+        self.changes = self.changes.wrapping_add(1);
         if let Some(entry) = self.entries.remove(&victim) {
             self.queued -= entry.waiting.len();
             for _ in entry.waiting {

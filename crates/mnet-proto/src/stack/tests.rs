@@ -44,14 +44,14 @@ fn a_datagram_reaches_its_socket_and_the_answer_its_sender() {
     assert_eq!(scene.stack.poll_event(), None);
 
     let datagram = scene.stack.udp_mut().receive(socket).unwrap();
-    assert_eq!(datagram.packet.bytes(), b"hello");
+    assert_eq!(datagram.payload(), b"hello");
     assert_eq!(datagram.remote(), (PEER, 5000).into());
     assert_eq!(datagram.local(), (HOST, 7).into());
     assert_eq!((datagram.hop_limit(), datagram.arrived()), (64, scene.now));
 
     // The answer goes out in the packet that the question came in.
     let before = scene.pool.available();
-    scene.send(datagram.local().into(), datagram.remote(), datagram.packet).unwrap();
+    scene.send(datagram.local().into(), datagram.remote(), datagram.into_packet()).unwrap();
     let sent = scene.sent_udp();
     assert_eq!((sent.source, sent.destination), ((HOST, 7).into(), (PEER, 5000).into()));
     assert_eq!((sent.to, sent.payload), (PEER_MAC, b"hello".to_vec()));
@@ -82,10 +82,10 @@ fn what_is_behind_a_datagram_is_not_in_it() {
     let mut frame = udp(b"x").frame();
     frame.resize(60, 0xee);
     scene.receive(&frame);
-    assert_eq!(scene.stack.udp_mut().receive(socket).unwrap().packet.bytes(), b"x");
+    assert_eq!(scene.stack.udp_mut().receive(socket).unwrap().payload(), b"x");
     // IP's length, beyond UDP's.
     scene.receive(&udp(b"abcdef").no_checksum().udp_length(8 + 3).frame());
-    assert_eq!(scene.stack.udp_mut().receive(socket).unwrap().packet.bytes(), b"abc");
+    assert_eq!(scene.stack.udp_mut().receive(socket).unwrap().payload(), b"abc");
 }
 
 #[test]
@@ -93,9 +93,9 @@ fn a_datagram_may_come_without_a_checksum_and_with_ip_options() {
     let mut scene = Scene::with_neighbor();
     let socket = scene.stack.udp_bind(7).unwrap();
     scene.receive(&udp(b"plain").no_checksum().frame());
-    assert_eq!(scene.stack.udp_mut().receive(socket).unwrap().packet.bytes(), b"plain");
+    assert_eq!(scene.stack.udp_mut().receive(socket).unwrap().payload(), b"plain");
     scene.receive(&udp(b"options").options(&[1, 1, 1, 0]).frame());
-    assert_eq!(scene.stack.udp_mut().receive(socket).unwrap().packet.bytes(), b"options");
+    assert_eq!(scene.stack.udp_mut().receive(socket).unwrap().payload(), b"options");
 }
 
 #[test]
@@ -167,10 +167,10 @@ fn a_full_queue_drops_the_newest_and_says_so_with_the_next() {
     scene.receive(&udp(b"quiet").source(5000, 8).frame());
     assert_eq!(scene.stack.stats().dropped[Drop::UdpQueueFull], 44);
     assert_eq!(scene.stack.udp().stats(flooded).unwrap().dropped, 44);
-    assert_eq!(scene.stack.udp_mut().receive(quiet).unwrap().packet.bytes(), b"quiet");
+    assert_eq!(scene.stack.udp_mut().receive(quiet).unwrap().payload(), b"quiet");
     for number in 0..256u16 {
         let datagram = scene.stack.udp_mut().receive(flooded).unwrap();
-        assert_eq!(datagram.packet.bytes(), number.to_be_bytes());
+        assert_eq!(datagram.payload(), number.to_be_bytes());
         assert_eq!(datagram.dropped_before(), 0);
     }
     assert!(scene.stack.udp_mut().receive(flooded).is_none());
@@ -316,7 +316,7 @@ fn ports_that_nobody_reads_leave_packets_for_those_that_are_read() {
     }
     let quiet = scene.stack.udp().socket_on(16).unwrap();
     scene.receive(&udp(b"quiet").source(5_000, 16).frame());
-    assert_eq!(scene.stack.udp_mut().receive(quiet).unwrap().packet.bytes(), b"quiet");
+    assert_eq!(scene.stack.udp_mut().receive(quiet).unwrap().payload(), b"quiet");
     assert_eq!(scene.pool.available(), scene.pool.capacity() - (2 * 50 + 7 * 5));
     let unread = scene.stack.udp().socket_on(7).unwrap();
     scene.stack.udp_mut().close(unread);
@@ -435,8 +435,8 @@ fn smoltcp_and_the_stack_exchange_datagrams_and_pings() {
         peer.send(&payload, HOST, 7);
         scene.exchange(&mut peer);
         let datagram = scene.stack.udp_mut().receive(socket).unwrap();
-        assert_eq!(datagram.packet.bytes(), payload);
-        scene.send(datagram.local().into(), datagram.remote(), datagram.packet).unwrap();
+        assert_eq!(datagram.payload(), payload);
+        scene.send(datagram.local().into(), datagram.remote(), datagram.into_packet()).unwrap();
         scene.exchange(&mut peer);
         assert_eq!(peer.receive(), Some((payload, (HOST, 7).into())));
     }

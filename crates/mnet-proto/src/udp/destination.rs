@@ -106,7 +106,7 @@ pub(super) struct Defaults {
     /// In place of the hop limit, for what is sent to groups.
     pub(super) multicast_hop_limit: Option<u8>,
     /// Whether it asks for anything.
-    wishes: bool,
+    pub(super) wishes: bool,
 }
 
 impl Defaults {

@@ -19,7 +19,7 @@ use self::socket::Socket;
 pub use self::socket::{Datagram, SocketStats};
 use crate::config::Config;
 use crate::icmp::{IcmpError, Report};
-use crate::ip::{Cast, ControlBlock, Metadata, Network, SendError};
+use crate::ip::{Cast, ControlBlock, Ip, Metadata, Network, SendError};
 use crate::stats::{Drop, Stats};
 use crate::wire::udp::{HEADER_LEN, Header};
 use crate::wire::{Checksum, ipv4, ipv6};
@@ -398,6 +398,9 @@ impl Udp {
             }
         };
         let (from, to) = (header.source.get(), header.destination.get());
+        // What the device has verified may not be there in full.
+        let checksum = header.checksum();
+        let checksum = if block.udp_verified() { [0; 2] } else { checksum };
         let sockets = self.sockets.len();
         let socket =
             self.ports.get(to).and_then(|id| Some((id, self.sockets.get_mut(id.0.into())?)));
@@ -427,6 +430,7 @@ impl Udp {
         packet.truncate(payload_len);
         let block = ControlBlock::of_mut(&mut packet);
         (block.source_port, block.destination_port) = (from, to);
+        block.checksum = checksum;
         if packet.is_large() {
             return self.queue_large(id, packet, stats);
         }
@@ -472,6 +476,67 @@ impl Udp {
             }
             stats.udp_received += 1;
         }
+        Ok(())
+    }
+
+    /// Sends the packet's window as the payload of one datagram, if nothing is asked for of it and what
+    /// is known of the way is enough.
+    ///
+    /// # Errors
+    /// Gives the packet back as it was: [`Udp::send`] sends it, or says why not.
+    #[inline]
+    pub(crate) fn send_known(
+        &mut self,
+        ip: &mut Ip,
+        now: Instant,
+        local: Local,
+        destination: &Destination,
+        packet: Packet,
+    ) -> Result<(), Packet> {
+        let &Destination { address: to, source, ref options } = destination;
+        if *options != Options::default() {
+            return Err(packet);
+        }
+        let addresses = (source.or(local.address), to.ip());
+        self.send_plain(ip, now, addresses, (local.port, to.port()), None, packet)
+    }
+
+    /// Sends a datagram's payload back to who sent it, as [`Udp::send_known`] would.
+    ///
+    /// # Errors
+    /// Gives the datagram back as it was.
+    #[inline]
+    pub(crate) fn reply_known(
+        &mut self,
+        ip: &mut Ip,
+        now: Instant,
+        datagram: Datagram,
+    ) -> Result<(), Datagram> {
+        let block = ControlBlock::of(&datagram.packet);
+        let addresses = (Some(block.destination()), block.source());
+        let flow = (block.destination_port, block.source_port);
+        // It sums up the same things in another order (RFC 1071 §2 (A)).
+        let checksum = Some(block.checksum).filter(|&checksum| checksum != [0; 2]);
+        let sent = self.send_plain(ip, now, addresses, flow, checksum, datagram.packet);
+        sent.map_err(|packet| Datagram { packet })
+    }
+
+    #[inline]
+    fn send_plain(
+        &mut self,
+        ip: &mut Ip,
+        now: Instant,
+        addresses: (Option<IpAddr>, IpAddr),
+        flow: (u16, u16),
+        checksum: Option<[u8; 2]>,
+        packet: Packet,
+    ) -> Result<(), Packet> {
+        let socket = self.ports.get(flow.0).and_then(|id| self.sockets.get_mut(id.0.into()));
+        let Some(socket) = socket.filter(|socket| !socket.defaults.wishes && flow.1 != 0) else {
+            return Err(packet);
+        };
+        ip.send_known(now, addresses, flow, checksum, packet)?;
+        socket.stats.sent += 1;
         Ok(())
     }
 

@@ -35,9 +35,8 @@ pub(super) struct Socket {
 /// known of it is noted there too.
 #[derive(Debug)]
 pub struct Datagram {
-    /// Its payload is the packet's window; the headers before it have been spent. What else is known
-    /// is in the packet's control block: [`Datagram::move_to`] another packet takes that along.
-    pub packet: Packet,
+    // Its payload is the packet's window; the headers before it have been spent.
+    pub(super) packet: Packet,
 }
 
 impl Datagram {
@@ -46,9 +45,31 @@ impl Datagram {
         ControlBlock::of(&self.packet)
     }
 
+    /// What it says: 0 to 65,527 bytes.
+    #[must_use]
+    #[inline]
+    pub fn payload(&self) -> &[u8] {
+        self.packet.bytes()
+    }
+
+    /// The packet, whose window is the payload, to be changed.
+    #[must_use]
+    #[inline]
+    pub fn packet_mut(&mut self) -> &mut Packet {
+        ControlBlock::of_mut(&mut self.packet).checksum = [0; 2];
+        &mut self.packet
+    }
+
+    /// The packet, whose window is the payload.
+    #[must_use]
+    #[inline]
+    pub fn into_packet(self) -> Packet {
+        self.packet
+    }
+
     /// Lets it be in another packet from now on, whose window is its payload.
     pub fn move_to(&mut self, mut packet: Packet) {
-        *packet.control_block_mut() = *self.packet.control_block();
+        *packet.control_block_mut() = *self.packet_mut().control_block();
         self.packet = packet;
     }
 

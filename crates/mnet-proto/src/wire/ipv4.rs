@@ -174,6 +174,22 @@ impl Header {
         header.checksum = Checksum::new().add_bytes(header.as_bytes()).add_bytes(options).finish();
     }
 
+    /// The sum of a header without options, but for its total length.
+    #[must_use]
+    pub fn sum_without_len(&self) -> Checksum {
+        let plain = Self { total_length: U16::ZERO, checksum: [0; 2], ..*self };
+        Checksum::new().add_bytes(plain.as_bytes())
+    }
+
+    /// Lets a header without options be that of so many bytes of payload. Its checksum is made of
+    /// [`Header::sum_without_len`], or left to the device.
+    #[inline]
+    pub fn set_len(&mut self, payload_len: u16, sum: Option<Checksum>) {
+        let total_length = payload_len.wrapping_add(HEADER_LEN as u16);
+        self.total_length = U16::new(total_length);
+        self.checksum = sum.map_or([0; 2], |sum| sum.add_u16(total_length).finish());
+    }
+
     /// Length of the header with its options, in bytes: 20 to 60 in one that was parsed.
     #[must_use]
     #[inline]

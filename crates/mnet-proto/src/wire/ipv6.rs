@@ -123,6 +123,12 @@ impl Header {
         packet.prepend(HEADER_LEN).is_some_and(|bytes| header.write_to(bytes).is_ok())
     }
 
+    /// Lets it belong to a flow, of whose label 20 bits count.
+    pub fn set_flow_label(&mut self, label: u32) {
+        let class = self.version_class_flow.get() & !0x000f_ffff;
+        self.version_class_flow = U32::new(class | label & 0x000f_ffff);
+    }
+
     /// DSCP in the upper six bits (RFC 2474), ECN in the lower two (RFC 3168).
     #[must_use]
     #[inline]

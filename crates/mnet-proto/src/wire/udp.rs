@@ -60,21 +60,42 @@ impl Header {
         pseudo_header: Option<impl FnOnce(u16) -> Checksum>,
     ) -> bool {
         let Ok(length) = u16::try_from(packet.len() + HEADER_LEN) else { return false };
-        let mut header = Self {
-            source: U16::new(source),
-            destination: U16::new(destination),
-            length: U16::new(length),
-            checksum: [0; 2],
-        };
+        let mut checksum = [0; 2];
         if let Some(pseudo_header) = pseudo_header {
-            let sum = pseudo_header(length).add_bytes(header.as_bytes()).add_bytes(packet.bytes());
+            let sum = pseudo_header(length).add_u16(source).add_u16(destination).add_u16(length);
             // Zero says that there is none. As a sum it is the same as all ones.
-            header.checksum = match sum.finish() {
+            checksum = match sum.add_bytes(packet.bytes()).finish() {
                 [0, 0] => [0xff, 0xff],
                 checksum => checksum,
             };
         }
+        Self::emit_with(packet, source, destination, checksum)
+    }
+
+    /// The same with a checksum that is known.
+    #[must_use]
+    #[inline]
+    pub fn emit_with(
+        packet: &mut Packet,
+        source: u16,
+        destination: u16,
+        checksum: [u8; 2],
+    ) -> bool {
+        let Ok(length) = u16::try_from(packet.len() + HEADER_LEN) else { return false };
+        let header = Self {
+            source: U16::new(source),
+            destination: U16::new(destination),
+            length: U16::new(length),
+            checksum,
+        };
         packet.prepend(HEADER_LEN).is_some_and(|bytes| header.write_to(bytes).is_ok())
+    }
+
+    /// Its checksum, as it is there.
+    #[must_use]
+    #[inline]
+    pub fn checksum(&self) -> [u8; 2] {
+        self.checksum
     }
 }
 

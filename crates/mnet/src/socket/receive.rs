@@ -34,7 +34,7 @@ impl UdpSocket {
     /// [`RecvError::DeviceGone`]; of a connected socket, [`RecvError::DestinationUnreachable`].
     pub async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), RecvError> {
         let datagram = self.bound.shared.receive(self.bound.id, Next).await?;
-        Ok((copy(datagram.packet.bytes(), buffer), datagram.remote()))
+        Ok((copy(datagram.payload(), buffer), datagram.remote()))
     }
 
     /// Receives as [`UdpSocket::recv_from`] does: from one address only, or until a trigger fires.
@@ -47,7 +47,7 @@ impl UdpSocket {
         options: RecvOptions<'_>,
     ) -> Result<(usize, SocketAddr), RecvError> {
         let datagram = options.receive(&self.bound.shared, self.bound.id).await?;
-        Ok((copy(datagram.packet.bytes(), buffer), datagram.remote()))
+        Ok((copy(datagram.payload(), buffer), datagram.remote()))
     }
 
     /// Receives as [`UdpSocket::recv_from`] does, where it does not matter from whom: of a connected
@@ -162,7 +162,7 @@ impl UdpSocket {
     /// [`RecvError::WouldBlock`] if none is, and as [`UdpSocket::recv_from`].
     pub fn try_recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), RecvError> {
         let datagram = self.try_receive(Next)?;
-        Ok((copy(datagram.packet.bytes(), buffer), datagram.remote()))
+        Ok((copy(datagram.payload(), buffer), datagram.remote()))
     }
 
     /// Receives as [`UdpSocket::recv`] does, if a datagram is there now.
@@ -192,7 +192,7 @@ impl UdpSocket {
         buffer: &mut [u8],
     ) -> Poll<Result<(usize, SocketAddr), RecvError>> {
         let received = self.bound.shared.poll_receive(self.bound.id, Next, cx);
-        received.map_ok(|datagram| (copy(datagram.packet.bytes(), buffer), datagram.remote()))
+        received.map_ok(|datagram| (copy(datagram.payload(), buffer), datagram.remote()))
     }
 
     /// Receives as [`UdpSocket::recv`] does, or has the task woken as [`UdpSocket::poll_recv_from`]

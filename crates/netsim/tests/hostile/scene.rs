@@ -226,11 +226,11 @@ impl Scene {
             let family = usize::from(datagram.remote().is_ipv6());
             let of_other =
                 datagram.remote() == (self.addresses[other][family], PORTS[other]).into();
-            let number = datagram.packet.bytes().get(MAGIC.len()..MAGIC.len() + 4);
+            let number = datagram.payload().get(MAGIC.len()..MAGIC.len() + 4);
             let Some(number) = number.filter(|_| of_other) else { continue };
             let number = u32::from_be_bytes(number.try_into().unwrap());
             // What others say is not what is waited for.
-            if datagram.packet.bytes() != payload(number) {
+            if datagram.payload() != payload(number) {
                 continue;
             }
             if end == 1 {

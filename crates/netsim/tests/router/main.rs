@@ -85,10 +85,10 @@ fn stacks_on_two_links_reach_each_other() {
         net.send(a, 7, ([10, 0, 1, 2], 7), &[number; 1_472]).unwrap();
         net.run_for(SECOND);
         let datagram = net.receive(b, at_b).unwrap();
-        assert_eq!((datagram.hop_limit(), datagram.packet.bytes()), (63, &[number; 1_472][..]));
+        assert_eq!((datagram.hop_limit(), datagram.payload()), (63, &[number; 1_472][..]));
         net.send(b, 7, datagram.remote(), &[number]).unwrap();
         net.run_for(SECOND);
-        assert_eq!(net.receive(a, at_a).unwrap().packet.bytes(), [number]);
+        assert_eq!(net.receive(a, at_a).unwrap().payload(), [number]);
     }
     let stats = net.router_stats(router);
     assert_eq!((stats.received, stats.sent, stats.dropped()), (200, 200, 0));

@@ -54,8 +54,8 @@ fn the_largest_datagram_leaves_comes_in_and_is_echoed() {
 
         Frame::udp(&payload).pieces(1_472).iter().for_each(|it| scene.receive(&it.bytes()));
         let datagram = scene.stack.udp_mut().receive(socket).unwrap();
-        assert!(datagram.packet.bytes() == payload);
-        scene.send(datagram.local().into(), datagram.remote(), datagram.packet).unwrap();
+        assert!(datagram.payload() == payload);
+        scene.send(datagram.local().into(), datagram.remote(), datagram.into_packet()).unwrap();
         let (echoed, _) = whole(&scene.sent_v4());
         assert!(echoed.udp() == payload);
 
@@ -243,7 +243,7 @@ fn the_first_piece_brings_the_options_and_the_time_to_live() {
     let socket = scene.stack.udp_bind(7).unwrap();
     pieces.iter().for_each(|piece| scene.receive(&piece.bytes()));
     let datagram = scene.stack.udp_mut().receive(socket).unwrap();
-    assert_eq!(datagram.packet.bytes(), pattern(100));
+    assert_eq!(datagram.payload(), pattern(100));
     // Congestion was experienced if one piece says so (RFC 3168 §5.3).
     assert_eq!((datagram.hop_limit(), datagram.traffic_class()), (17, 0xbb));
 }

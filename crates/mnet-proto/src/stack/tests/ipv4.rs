@@ -81,7 +81,7 @@ fn what_is_sent_to_everybody_is_for_sockets_that_ask_for_it() {
         assert_eq!(scene.dropped(), [(Drop::UdpNoSocket, 1), (Drop::UdpBroadcast, 1)]);
         assert!(scene.sent().is_empty(), "nobody is told of what went to everybody");
         // The answer leaves from the host's own address.
-        scene.send(datagram.local().into(), datagram.remote(), datagram.packet).unwrap();
+        scene.send(datagram.local().into(), datagram.remote(), datagram.into_packet()).unwrap();
         assert_eq!(scene.sent_v4()[0].source(), HOST);
     }
 }
@@ -305,7 +305,7 @@ fn each_of_several_addresses_is_answered_from_and_the_nearest_is_chosen() {
     let payload = udp_bytes((PEER, 5_000), (second, 7), b"x");
     scene.receive(&Frame { destination: second, ..Frame::new(17, &payload) }.bytes());
     let datagram = scene.stack.udp_mut().receive(socket).unwrap();
-    scene.send(datagram.local().into(), datagram.remote(), datagram.packet).unwrap();
+    scene.send(datagram.local().into(), datagram.remote(), datagram.into_packet()).unwrap();
     assert_eq!(scene.sent_v4()[0].source(), second);
 
     let from = |scene: &mut Scene, to: &str| {

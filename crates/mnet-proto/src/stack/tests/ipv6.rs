@@ -447,7 +447,7 @@ fn udp_over_ipv6_has_a_checksum_always() {
     assert_eq!(scene.sent6(), []);
     scene.receive(&udp6(b"yes").header(DESTINATION, &padding()).frame());
     let datagram = scene.stack.udp_mut().receive(socket).unwrap();
-    assert_eq!(datagram.packet.bytes(), b"yes");
+    assert_eq!(datagram.payload(), b"yes");
     assert_eq!((datagram.remote(), datagram.local()), ((peer(), 5_000).into(), (host(), 7).into()));
 }
 
@@ -480,9 +480,9 @@ fn smoltcp_and_the_stack_find_each_other_and_exchange_datagrams() {
             them.send(&payload, ours, 7);
             scene.exchange(&mut them);
             let datagram = scene.stack.udp_mut().receive(socket).unwrap();
-            assert_eq!(datagram.packet.bytes(), payload);
+            assert_eq!(datagram.payload(), payload);
             assert_eq!(datagram.remote(), (theirs, 5_000).into());
-            scene.send(datagram.local().into(), datagram.remote(), datagram.packet).unwrap();
+            scene.send(datagram.local().into(), datagram.remote(), datagram.into_packet()).unwrap();
             scene.exchange(&mut them);
             assert_eq!(them.receive(), Some((payload, (ours, 7).into())));
         }
@@ -498,8 +498,8 @@ fn a_large_datagram_comes_and_goes_in_fragments() {
     let ends: Vec<usize> = (1..=60).map(|n| n * 1_008).collect();
     udp6(&payload).fragments(3, &ends).iter().for_each(|frame| scene.receive(frame));
     let datagram = scene.stack.udp_mut().receive(socket).unwrap();
-    assert_eq!(datagram.packet.bytes(), payload);
-    scene.send(datagram.local().into(), datagram.remote(), datagram.packet).unwrap();
+    assert_eq!(datagram.payload(), payload);
+    scene.send(datagram.local().into(), datagram.remote(), datagram.into_packet()).unwrap();
     let sent = scene.sent6();
     let (mut whole, mut ids) = (Vec::new(), Vec::new());
     for (at, piece) in sent.iter().enumerate() {

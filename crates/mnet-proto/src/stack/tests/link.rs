@@ -292,7 +292,7 @@ impl Scene {
     /// The payloads that a socket has to read.
     pub(super) fn read(&mut self, socket: SocketId) -> Vec<Vec<u8>> {
         let datagrams = std::iter::from_fn(|| self.stack.udp_mut().receive(socket));
-        datagrams.map(|datagram| datagram.packet.bytes().to_vec()).collect()
+        datagrams.map(|datagram| datagram.payload().to_vec()).collect()
     }
 
     /// What was dropped since the stack was made.

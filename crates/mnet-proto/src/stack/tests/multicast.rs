@@ -83,11 +83,11 @@ fn a_group_is_heard_by_those_who_have_joined_it_and_until_they_leave() {
     // Another group that has the same Ethernet address.
     scene.receive(&to_group(PEER, [239, 1, 2, 3].into(), GROUP_MAC));
     let datagram = scene.stack.udp_mut().receive(socket).unwrap();
-    assert_eq!((datagram.packet.bytes(), datagram.local()), (&b"news"[..], (GROUP, 7).into()));
+    assert_eq!((datagram.payload(), datagram.local()), (&b"news"[..], (GROUP, 7).into()));
     assert!(scene.read(socket).is_empty() && scene.read(other).is_empty());
     // The answer goes to the one who sent, from an address of the host's own.
     scene.sent();
-    scene.send(datagram.local().into(), datagram.remote(), datagram.packet).unwrap();
+    scene.send(datagram.local().into(), datagram.remote(), datagram.into_packet()).unwrap();
     let sent = scene.sent_v4();
     assert_eq!((sent[0].source(), sent[0].destination()), (HOST, PEER));
     let now = scene.now;

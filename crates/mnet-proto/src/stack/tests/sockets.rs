@@ -97,7 +97,7 @@ fn one_senders_datagrams_are_read_and_the_others_stay() {
     }
     let udp = scene.stack.udp_mut();
     let of_peer = std::iter::from_fn(|| udp.receive_from(socket, PEER.into()));
-    let of_peer: Vec<_> = of_peer.map(|datagram| datagram.packet.bytes().to_vec()).collect();
+    let of_peer: Vec<_> = of_peer.map(|datagram| datagram.payload().to_vec()).collect();
     assert_eq!(of_peer, [b"b", b"d"]);
     assert_eq!(scene.read(socket), [b"a", b"c"]);
 }
@@ -186,7 +186,7 @@ fn a_socket_on_all_of_ipv4_speaks_no_ipv6() {
     let socket = scene.stack.udp_bind(any).unwrap();
     scene.receive(&scene6::udp6(b"x").frame());
     assert_eq!(
-        scene.stack.udp_mut().receive(socket).map(|datagram| datagram.packet.len()),
+        scene.stack.udp_mut().receive(socket).map(|datagram| datagram.payload().len()),
         Some(1)
     );
 }

@@ -65,7 +65,7 @@ fn port_0_sends_and_nobody_listens_there() {
     scene.receive(&Frame::new(17, &udp_bytes((PEER, 0), (HOST, 7), b"x")).bytes());
     let datagram = scene.stack.udp_mut().receive(socket).unwrap();
     assert_eq!(datagram.remote(), (PEER, 0).into());
-    let refused = scene.send(datagram.local().into(), datagram.remote(), datagram.packet);
+    let refused = scene.send(datagram.local().into(), datagram.remote(), datagram.into_packet());
     assert_eq!(refused, Err(SendError::PortZero));
     let to_port_0 = Frame::new(17, &udp_bytes((PEER, 5_000), (HOST, 0), b"x")).bytes();
     scene.receive(&to_port_0);

@@ -1,0 +1,183 @@
+//! The headers of what a host sends over and over: made once for a destination, and copied in front
+//! of each datagram.
+//!
+//! A template stands for a look at the destination, its route and its neighbour. It is used for a
+//! second at most, so that those learn that they are in use, and no longer than nothing changes in
+//! what they say.
+
+use alloc::boxed::Box;
+use core::hash::BuildHasher;
+use core::net::{IpAddr, Ipv6Addr};
+use core::time::Duration;
+
+use netdev::{Checksums, Instant, Packet};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::Route;
+use super::destinations::Flow;
+use crate::keyed::ByAddress;
+use crate::wire::{Checksum, ethernet, ipv4, ipv6, udp};
+
+/// How many templates there are: for destinations whose hashes differ in their last bits.
+const TEMPLATES: usize = 256;
+/// How long a template is used.
+const LIFETIME: Duration = Duration::from_secs(1);
+
+/// By destination.
+pub(crate) struct Templates {
+    table: Box<[Option<Template>]>,
+    keyed: ByAddress,
+}
+
+pub(crate) struct Template {
+    destination: IpAddr,
+    source: IpAddr,
+    // The source was asked for, and is not what the host would choose.
+    by_request: bool,
+    // Whether they are what they were made of.
+    changes: Changes,
+    until: Instant,
+    // Most bytes that may be sent in one piece, with UDP's header.
+    room: usize,
+    /// The flow that was last noted of the destination.
+    pub(crate) flow: Flow,
+    front: Front,
+    // The device makes UDP's checksum.
+    fills_udp: bool,
+    // Of the pseudo-header, but for the length.
+    pseudo: Checksum,
+}
+
+/// What counts the changes of routes, and of neighbours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Changes(pub(crate) u32, pub(crate) u32);
+
+enum Front {
+    // With the sum of the IP header, but for the length, unless the device makes it.
+    V4(FrontV4, Option<Checksum>),
+    V6(FrontV6),
+}
+
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct FrontV4 {
+    ethernet: ethernet::Header,
+    ip: ipv4::Header,
+}
+
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct FrontV6 {
+    ethernet: ethernet::Header,
+    ip: ipv6::Header,
+}
+
+impl Templates {
+    pub(crate) fn new(keyed: ByAddress) -> Self {
+        Self { table: (0..TEMPLATES).map(|_| None).collect(), keyed }
+    }
+
+    #[inline]
+    fn place(&mut self, destination: IpAddr) -> &mut Option<Template> {
+        let hash = self.keyed.hash_one(destination) as usize;
+        &mut self.table[hash % TEMPLATES]
+    }
+
+    /// The template for a destination, if there is one that may be used: from this source, or from the
+    /// one that the host would choose.
+    #[inline]
+    pub(crate) fn get(
+        &mut self,
+        now: Instant,
+        changes: Changes,
+        destination: IpAddr,
+        source: Option<IpAddr>,
+    ) -> Option<&mut Template> {
+        let template = self.place(destination).as_mut()?;
+        let fits = template.destination == destination
+            && template.changes == changes
+            && now < template.until
+            && source.map_or(!template.by_request, |source| source == template.source);
+        fits.then_some(template)
+    }
+
+    pub(crate) fn set(&mut self, template: Template) {
+        let place = self.place(template.destination);
+        *place = Some(template);
+    }
+}
+
+impl Template {
+    /// A template of `packet`, which is a frame that is sent by a route: a UDP datagram in one piece.
+    /// It is used until `until` at most. `None` if it is no such frame.
+    #[inline(never)]
+    pub(crate) fn of(
+        packet: &Packet,
+        (route, by_request): (&Route, bool),
+        flow: Flow,
+        checksums: Checksums,
+        (now, until): (Instant, Instant),
+        changes: Changes,
+    ) -> Option<Self> {
+        let front = if route.destination.is_ipv4() {
+            let (front, _) = FrontV4::read_from_prefix(packet.bytes()).ok()?;
+            let sum = front.ip.sum_without_len();
+            Front::V4(front, (!checksums.fills_ipv4).then_some(sum))
+        } else {
+            Front::V6(FrontV6::read_from_prefix(packet.bytes()).ok()?.0)
+        };
+        Some(Self {
+            destination: route.destination,
+            source: route.source,
+            by_request,
+            changes,
+            until: until.min(now + LIFETIME),
+            room: usize::from(route.mtu).checked_sub(route.header_len.into())?,
+            flow,
+            front,
+            fills_udp: checksums.fills_udp,
+            pseudo: crate::udp::pseudo_header(route.source, route.destination, 0),
+        })
+    }
+
+    /// Whether a packet's window goes in one piece as a payload, and has room for headers before it.
+    #[inline]
+    pub(crate) fn fits(&self, packet: &Packet) -> bool {
+        const ROOM: usize = size_of::<FrontV6>() + udp::HEADER_LEN;
+        packet.len() + udp::HEADER_LEN <= self.room && packet.headroom() >= ROOM
+    }
+
+    /// Lets it be of this flow (RFC 6437).
+    pub(crate) fn set_flow(&mut self, flow: Flow, label: impl FnOnce(Ipv6Addr, Ipv6Addr) -> u32) {
+        self.flow = flow;
+        if let Front::V6(front) = &mut self.front {
+            front.ip.set_flow_label(label(front.ip.source(), front.ip.destination()));
+        }
+    }
+
+    /// Writes all headers in front of a packet that fits. `checksum` is UDP's, if that is known.
+    #[inline]
+    pub(crate) fn write(&mut self, packet: &mut Packet, checksum: Option<[u8; 2]>) -> bool {
+        let (from, to) = self.flow;
+        let pseudo = self.pseudo;
+        let written = match checksum {
+            _ if self.fills_udp => udp::Header::emit_with(packet, from, to, [0; 2]),
+            Some(checksum) => udp::Header::emit_with(packet, from, to, checksum),
+            None => udp::Header::emit(packet, from, to, Some(|length| pseudo.add_u16(length))),
+        };
+        let length = packet.len() as u16;
+        written
+            && match &mut self.front {
+                Front::V4(front, sum) => {
+                    front.ip.set_len(length, *sum);
+                    let room = packet.prepend(size_of::<FrontV4>());
+                    room.is_some_and(|room| front.write_to(room).is_ok())
+                }
+                Front::V6(front) => {
+                    front.ip.set_payload_len(length);
+                    let room = packet.prepend(size_of::<FrontV6>());
+                    room.is_some_and(|room| front.write_to(room).is_ok())
+                }
+            }
+    }
+}
