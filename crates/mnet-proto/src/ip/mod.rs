@@ -204,6 +204,12 @@ impl Ip {
         ip
     }
 
+    /// Lets the next datagram to each destination go without a template.
+    #[cfg(test)]
+    pub(crate) fn forget_templates(&mut self) {
+        self.templates.clear();
+    }
+
     /// All of the host's addresses, those of IPv4 first.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = Address> + '_ {
         let v4 = self.v4.addresses.iter().filter(|own| ipv4::is_used(own));

@@ -101,6 +101,11 @@ impl Templates {
         fits.then_some(template)
     }
 
+    #[cfg(test)]
+    pub(crate) fn clear(&mut self) {
+        self.table.fill_with(|| None);
+    }
+
     pub(crate) fn set(&mut self, template: Template) {
         let place = self.place(template.destination);
         *place = Some(template);

@@ -19,6 +19,7 @@ mod scene;
 mod scene6;
 mod slaac;
 mod sockets;
+mod templates;
 mod udp;
 
 use core::time::Duration;

@@ -1,0 +1,265 @@
+//! What is sent by templates is, byte for byte, what is sent without them.
+
+use proptest::prelude::*;
+
+use super::link::{Card, Frame, Seen, behind_gateway, pattern, udp_bytes};
+use super::scene6::{host, peer, scene_with_neighbor, udp6};
+use super::*;
+
+const FAR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
+const OTHER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 9);
+const DESTINATIONS: [Ipv4Addr; 4] = [PEER, OTHER, FAR, Ipv4Addr::new(192, 0, 2, 10)];
+
+/// What happens to a host.
+#[derive(Clone, Debug)]
+enum Happening {
+    Send {
+        from: u16,
+        to: usize,
+        port: u16,
+        length: usize,
+        source: bool,
+        options: Options,
+    },
+    /// A question comes, and is answered: as it is, or with something changed.
+    Ask {
+        from: usize,
+        length: usize,
+        checksum: bool,
+        change: bool,
+    },
+    /// A neighbour says that it has another card.
+    Move {
+        to: usize,
+        mac: u8,
+    },
+    /// A router says that no more passes.
+    Narrow {
+        to: usize,
+        mtu: u16,
+    },
+    Route {
+        to: usize,
+        add: bool,
+    },
+    Address {
+        add: bool,
+    },
+    SocketOptions(Options),
+    Wait(u64),
+}
+
+fn options() -> impl Strategy<Value = Options> {
+    let some = (proptest::option::of(1_u8..), proptest::option::of(0_u8..64))
+        .prop_map(|(hop_limit, dscp)| Options { hop_limit, dscp, ..Options::default() });
+    prop_oneof![6 => Just(Options::default()), 1 => some]
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let to = 0..DESTINATIONS.len();
+    let length = prop_oneof![4 => 0_usize..100, 2 => 1_400_usize..1_480, 1 => 0_usize..4_000];
+    let send = (7_u16..9, to.clone(), 9_u16..11, length.clone(), any::<bool>(), options())
+        .prop_map(|(from, to, port, length, source, options)| Happening::Send {
+            from,
+            to,
+            port,
+            length,
+            source,
+            options,
+        });
+    let ask = (to.clone(), 0_usize..1_473, any::<bool>(), any::<bool>()).prop_map(
+        |(from, length, checksum, change)| Happening::Ask { from, length, checksum, change },
+    );
+    prop_oneof![
+        12 => send,
+        8 => ask,
+        2 => (0_usize..2, any::<u8>()).prop_map(|(to, mac)| Happening::Move { to, mac }),
+        1 => (to.clone(), 68_u16..1_500).prop_map(|(to, mtu)| Happening::Narrow { to, mtu }),
+        1 => (to, any::<bool>()).prop_map(|(to, add)| Happening::Route { to, add }),
+        1 => any::<bool>().prop_map(|add| Happening::Address { add }),
+        1 => options().prop_map(Happening::SocketOptions),
+        4 => (0_u64..1_500).prop_map(Happening::Wait),
+        1 => (0_u64..100_000).prop_map(Happening::Wait),
+    ]
+}
+
+/// The same host twice; one of them forgets its templates again and again.
+struct Twins([Scene; 2]);
+
+impl Twins {
+    fn new(make: impl Fn() -> Scene) -> Self {
+        Self([make(), make()])
+    }
+
+    /// Lets the same happen to both, and compares what follows.
+    fn both<T: PartialEq + std::fmt::Debug>(&mut self, happen: impl Fn(&mut Scene) -> T) -> T {
+        let [with, without] = &mut self.0;
+        without.stack.ip.forget_templates();
+        let results = [happen(with), happen(without)];
+        let [frames, expected] = [with.sent(), without.sent()];
+        assert_eq!(frames, expected);
+        let [result, other] = results;
+        assert_eq!(result, other);
+        result
+    }
+}
+
+fn happen(scene: &mut Scene, socket: SocketId, happening: &Happening) -> Result<(), SendError> {
+    let mac = |number| Mac([2, 0, 0, 0, 1, number]);
+    match *happening {
+        Happening::Send { from, to, port, length, source, options } => {
+            let mut packet = scene.pool.take_sized(length).unwrap();
+            packet.append(length).unwrap().copy_from_slice(&pattern(length));
+            let source = source.then_some(HOST.into());
+            let to = Destination { source, options, ..(DESTINATIONS[to], port).into() };
+            scene.stack.udp_send(scene.now, from.into(), to, packet)?;
+        }
+        Happening::Ask { from, length, checksum, change } => {
+            let source = DESTINATIONS[from];
+            let mut payload = udp_bytes((source, 5_000), (HOST, 7), &pattern(length));
+            if !checksum {
+                payload[6..8].fill(0);
+            }
+            scene.receive(&Frame { source, ..Frame::new(17, &payload) }.bytes());
+            let mut datagram = scene.stack.udp_mut().receive(socket).unwrap();
+            if change {
+                datagram.packet_mut().bytes_mut().reverse();
+            }
+            scene.stack.udp_reply(scene.now, datagram)?;
+        }
+        Happening::Move { to, mac: number } => {
+            scene.receive(&arp(REQUEST, (mac(number), DESTINATIONS[to]), HOST));
+        }
+        Happening::Narrow { to, mtu } => {
+            let udp = udp_bytes((HOST, 7), (DESTINATIONS[to], 9), b"");
+            let quoted =
+                Frame { source: HOST, destination: DESTINATIONS[to], ..Frame::new(17, &udp) };
+            let [high, low] = mtu.to_be_bytes();
+            let body = [&[0, 0, high, low][..], &quoted.bytes()[14..]].concat();
+            scene.receive(&Frame::new(1, &super::link::message(3, 4, &body)).bytes());
+        }
+        Happening::Route { to, add } => {
+            let prefix = crate::Ipv4Cidr::new(DESTINATIONS[to], 32).unwrap().into();
+            if add {
+                scene.stack.add_route(prefix, Some(OTHER.into()));
+            } else {
+                scene.stack.remove_route(prefix, Some(OTHER.into()));
+            }
+        }
+        Happening::Address { add } => {
+            let other = Ipv4Addr::new(192, 0, 2, 2);
+            if add {
+                scene.stack.add_address(scene.now, crate::Ipv4Cidr::new(other, 24).unwrap().into());
+            } else {
+                scene.stack.remove_address(scene.now, other.into());
+            }
+        }
+        Happening::SocketOptions(options) => scene.stack.udp_mut().set_options(socket, options),
+        Happening::Wait(millis) => scene.drive(Duration::from_millis(millis)),
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_the_same_frames_are_sent_as_without_templates(
+        happenings in proptest::collection::vec(happening(), 1..200),
+    ) {
+        let mut twins = Twins::new(behind_gateway);
+        let socket = twins.both(|scene| scene.stack.udp_bind(7).unwrap());
+        twins.both(|scene| scene.stack.udp_bind(8).unwrap());
+        for happening in &happenings {
+            let _ = twins.both(|scene| happen(scene, socket, happening));
+        }
+        prop_assert_eq!(twins.0[0].pool.available(), twins.0[1].pool.available());
+    }
+
+    #[test]
+    fn over_ipv6_too(
+        happenings in proptest::collection::vec((7_u16..9, 9_u16..11, 0_usize..1_500, 0_u64..1_500), 1..100),
+    ) {
+        let mut twins = Twins::new(scene_with_neighbor);
+        let socket = twins.both(|scene| scene.stack.udp_bind(7).unwrap());
+        twins.both(|scene| scene.stack.udp_bind(8).unwrap());
+        for &(from, to, length, millis) in &happenings {
+            let _ = twins.both(|scene| {
+                scene.send_bytes(from, (peer(), to).into(), &pattern(length))
+            });
+            let _ = twins.both(|scene| {
+                scene.receive(&udp6(&pattern(length % 1_400)).to(host()).frame());
+                let mut datagram = scene.stack.udp_mut().receive(socket).unwrap();
+                if millis % 2 == 0 {
+                    datagram.packet_mut().bytes_mut().reverse();
+                }
+                scene.stack.udp_reply(scene.now, datagram)
+            });
+            if millis % 5 == 0 {
+                twins.both(|scene| scene.meet(peer(), Mac([2, 0, 0, 0, 1, millis as u8])));
+            }
+            twins.both(|scene| scene.drive(Duration::from_millis(millis)));
+        }
+    }
+}
+
+#[test]
+fn a_device_that_makes_checksums_is_left_to_make_them_in_templates_too() {
+    for fills in [(true, false), (false, true), (true, true)] {
+        let mut twins = Twins::new(|| {
+            let checksums = netdev::Checksums {
+                fills_ipv4: fills.0,
+                fills_udp: fills.1,
+                ..netdev::Checksums::default()
+            };
+            Card { checksums, ..Card::default() }.host(|_| ())
+        });
+        twins.both(|scene| scene.stack.udp_bind(7).unwrap());
+        for length in [1, 2, 3, 1_400] {
+            twins
+                .both(|scene| scene.send_v4(7, (PEER, 9), &pattern(length), &Options::default()))
+                .unwrap();
+        }
+    }
+}
+
+/// A template stands for a second at most: a neighbour that is spoken to all the time is asked for signs
+/// of life as ever.
+#[test]
+fn who_is_sent_to_all_the_time_is_still_asked_whether_it_is_there() {
+    let mut scene = Scene::with_neighbor();
+    let mut asked = 0;
+    for _ in 0..12_000 {
+        scene.send_bytes(7, (PEER, 9).into(), b"x").unwrap();
+        scene.drive(Duration::from_millis(10));
+        asked += scene.sent().iter().filter(|frame| frame[12..14] == [8, 6]).count();
+        if asked == 1 {
+            break;
+        }
+    }
+    assert_eq!(asked, 1);
+}
+
+/// And a destination stays one of those that were sent to of late, about which errors are believed.
+#[test]
+fn who_is_sent_to_all_the_time_is_not_forgotten_for_others() {
+    let mut scene = Card::default().host(|config| {
+        let addresses = vec![crate::Ipv4Cidr::new(HOST, 24).unwrap()];
+        config.ipv4 = Ipv4Config::Static { addresses, gateway: Some(PEER) };
+        config.destinations = 4;
+    });
+    let socket = scene.stack.udp_bind(7).unwrap();
+    let send = |scene: &mut Scene, to: Ipv4Addr| {
+        scene.send_v4(7, (to, 9), b"x", &Options::default()).unwrap();
+        scene.sent().iter().find_map(|frame| Seen::read(frame)).unwrap()
+    };
+    for other in 1..7 {
+        (0..60).for_each(|_| {
+            send(&mut scene, FAR);
+            scene.drive(Duration::from_millis(20));
+            scene.sent();
+        });
+        send(&mut scene, Ipv4Addr::new(192, 0, 2, 100 + other));
+    }
+    let sent = send(&mut scene, FAR);
+    scene.receive(&sent.error(FAR, 3, 3, [0; 4]).bytes());
+    assert!(scene.stack.udp_mut().receive_error(socket).is_some());
+}
