@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::link::{Card, Frame, Seen, behind_gateway, pattern, udp_bytes};
+use super::link::{Card, Frame, Seen, behind_gateway, message, pattern, udp_bytes};
 use super::scene6::{host, peer, scene_with_neighbor, udp6};
 use super::*;
 
@@ -136,7 +136,7 @@ fn happen(scene: &mut Scene, socket: SocketId, happening: &Happening) -> Result<
                 Frame { source: HOST, destination: DESTINATIONS[to], ..Frame::new(17, &udp) };
             let [high, low] = mtu.to_be_bytes();
             let body = [&[0, 0, high, low][..], &quoted.bytes()[14..]].concat();
-            scene.receive(&Frame::new(1, &super::link::message(3, 4, &body)).bytes());
+            scene.receive(&Frame::new(1, &message(3, 4, &body)).bytes());
         }
         Happening::Route { to, add } => {
             let prefix = crate::Ipv4Cidr::new(DESTINATIONS[to], 32).unwrap().into();
