@@ -252,7 +252,7 @@ fn who_is_sent_to_all_the_time_is_not_forgotten_for_others() {
         scene.sent().iter().find_map(|frame| Seen::read(frame)).unwrap()
     };
     for other in 1..7 {
-        (0..60).for_each(|_| {
+        (0..20).for_each(|_| {
             send(&mut scene, FAR);
             scene.drive(Duration::from_millis(20));
             scene.sent();
