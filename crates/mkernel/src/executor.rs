@@ -12,12 +12,19 @@
 //! then is polled, and those that they wake, until nothing can run or a bound is reached; devices are
 //! looked at and, if nothing can run, waited for, or else the next timer.
 
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::rc::Rc;
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
 use core::future::Future;
+use core::mem;
+use core::pin::Pin;
+use core::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
+
+use slab::Slab;
 
 use crate::net::Wait;
-use crate::platform::run_queue::RunQueue;
+use crate::platform::inbox::{self, Inbox};
 use crate::stats::COUNTS;
 use crate::{Termination, console, entropy, net, platform, time};
 
@@ -25,10 +32,8 @@ use crate::{Termination, console, entropy, net, platform, time};
 /// tasks keep neither timers nor devices waiting for long.
 const POLLS: usize = 64;
 
-pub(crate) type Task = async_task::Task<()>;
-
 platform::local::local! {
-    static QUEUE: RunQueue = RunQueue::new();
+    static TASKS: RefCell<Tasks> = RefCell::new(Tasks::new());
 }
 
 /// Seeds the generator, then runs the image's main task to its end and reports its status.
@@ -65,17 +70,18 @@ where
     run_until_done(future)
 }
 
-pub(crate) fn spawn(future: impl Future<Output = ()> + 'static) -> Task {
-    let handle = QUEUE.with(RunQueue::handle);
-    // SAFETY: async-task asks for four things. (1) A future that is not Send is polled and dropped
-    // on this thread only: its Runnable is run by this thread's `run_until_done`, and a queue that
-    // is closed forgets what other threads push. (2) The future borrows nothing: it is 'static.
-    // (3) The schedule function may go to other threads with the wakers: a queue's handle is Send
-    // and Sync. (4) The schedule function borrows nothing.
-    let (runnable, task) =
-        unsafe { async_task::spawn_unchecked(future, move |runnable| handle.push(runnable)) };
-    runnable.schedule();
-    task
+/// Lets a future run as a task.
+///
+/// # Panics
+/// In a hosted process, if this thread runs no tasks.
+pub(crate) fn spawn(future: impl Future<Output = ()> + 'static) -> Id {
+    let future = Box::pin(future);
+    TASKS.with(|tasks| tasks.borrow_mut().add(future))
+}
+
+/// Drops a task's future in the next round, unless it has ended by then.
+pub(crate) fn abort(id: Id) {
+    TASKS.with(|tasks| tasks.borrow_mut().abort(id));
 }
 
 fn run_until_done<F>(future: F) -> F::Output
@@ -88,21 +94,20 @@ where
     spawn({
         let output = Rc::clone(&output);
         async move { output.set(Some(future.await)) }
-    })
-    .detach();
+    });
     loop {
         time::start_round();
         COUNTS.with(|counts| counts.rounds.update(|rounds| rounds + 1));
-        for _ in 0..QUEUE.with(RunQueue::len).max(POLLS) {
-            let Some(runnable) = QUEUE.with(RunQueue::pop) else { break };
+        for _ in 0..can_run().max(POLLS) {
+            let Some(next) = TASKS.with(|tasks| tasks.borrow_mut().next()) else { break };
             COUNTS.with(|counts| counts.polls.update(|polls| polls + 1));
-            runnable.run();
+            next.run();
         }
         if let Some(output) = output.take() {
             return output;
         }
         net::poll_host(match time::next_deadline() {
-            _ if QUEUE.with(RunQueue::len) > 0 => Wait::No,
+            _ if can_run() > 0 => Wait::No,
             Some(deadline) => Wait::Until(deadline),
             None => Wait::Forever,
         });
@@ -110,18 +115,205 @@ where
     }
 }
 
-/// The queue is open while it is run, and emptied after.
+/// How many tasks can run, those included that other threads have woken by now.
+fn can_run() -> usize {
+    TASKS.with(|tasks| tasks.borrow_mut().can_run())
+}
+
+/// The tasks of a thread, or of an image.
+struct Tasks {
+    // There while they are run.
+    inbox: Option<Inbox>,
+    entries: Slab<Entry>,
+    queue: VecDeque<Id>,
+    spawned: u32,
+}
+
+struct Entry {
+    id: Id,
+    // Whether it is in the queue.
+    queued: bool,
+    aborted: bool,
+    // Not here while it is polled.
+    future: Option<Task>,
+}
+
+type Task = Pin<Box<dyn Future<Output = ()>>>;
+
+/// A task whose turn it is.
+struct Next {
+    id: Id,
+    future: Task,
+    // It is to be dropped, and not polled.
+    aborted: bool,
+}
+
+impl Next {
+    /// Polls the task, or drops it. Whatever it does, the table of tasks is free for it to use.
+    fn run(self) {
+        let Self { id, mut future, aborted } = self;
+        if aborted {
+            return;
+        }
+        let waker = id.waker();
+        let left = match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Pending => TASKS.with(|tasks| tasks.borrow_mut().put_back(id, future)),
+            Poll::Ready(()) => {
+                TASKS.with(|tasks| tasks.borrow_mut().remove(id));
+                Some(future)
+            }
+        };
+        drop(left);
+    }
+}
+
+impl Tasks {
+    const fn new() -> Self {
+        Self { inbox: None, entries: Slab::new(), queue: VecDeque::new(), spawned: 0 }
+    }
+
+    fn add(&mut self, future: Task) -> Id {
+        let inbox = self.inbox.as_ref().expect("a task is spawned from within block_on");
+        let entry = self.entries.vacant_entry();
+        let id = Id::new(inbox.number(), entry.key(), self.spawned);
+        self.spawned = self.spawned.wrapping_add(1);
+        entry.insert(Entry { id, queued: false, aborted: false, future: Some(future) });
+        self.wake(id);
+        id
+    }
+
+    fn entry(&mut self, id: Id) -> Option<&mut Entry> {
+        self.entries.get_mut(id.index()).filter(|entry| entry.id == id)
+    }
+
+    fn wake(&mut self, id: Id) {
+        if let Some(entry) = self.entry(id)
+            && !mem::replace(&mut entry.queued, true)
+        {
+            self.queue.push_back(id);
+        }
+    }
+
+    fn abort(&mut self, id: Id) {
+        if let Some(entry) = self.entry(id) {
+            entry.aborted = true;
+            self.wake(id);
+        }
+    }
+
+    fn can_run(&mut self) -> usize {
+        let woken = self.inbox.as_ref().map(Inbox::take);
+        woken.into_iter().flatten().for_each(|id| self.wake(id));
+        self.queue.len()
+    }
+
+    fn next(&mut self) -> Option<Next> {
+        loop {
+            let id = self.queue.pop_front()?;
+            // It may have ended in the meantime.
+            let Some(entry) = self.entry(id) else { continue };
+            entry.queued = false;
+            let aborted = entry.aborted;
+            let Some(future) = entry.future.take() else { continue };
+            if aborted {
+                self.remove(id);
+            }
+            return Some(Next { id, future, aborted });
+        }
+    }
+
+    /// Puts a task back that goes on. Gives it back if it is not there any more.
+    fn put_back(&mut self, id: Id, future: Task) -> Option<Task> {
+        match self.entry(id) {
+            Some(entry) => entry.future.replace(future),
+            None => Some(future),
+        }
+    }
+
+    fn remove(&mut self, id: Id) {
+        if self.entry(id).is_some() {
+            self.entries.remove(id.index());
+        }
+    }
+}
+
+/// Which task, and whose: all that a waker has to know, so that it can be copied, and outlive the task.
+/// Numbers come again in the end; whoever is woken in another's stead has been woken too early, as any
+/// task may be.
+///
+/// From bit 0 the number of the thread's inbox, from 16 the index of the task, from 40 which of those of
+/// that index it is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Id(u64);
+
+const INDEX: u32 = 16;
+const GENERATION: u32 = 40;
+const _: () = assert!(size_of::<Id>() <= size_of::<*const ()>(), "a waker's data hold it");
+
+impl Id {
+    /// # Panics
+    /// If there are more than 2^24 tasks.
+    fn new(inbox: u16, index: usize, generation: u32) -> Self {
+        assert!(index < 1 << (GENERATION - INDEX), "there are so many tasks");
+        Self(u64::from(inbox) | (index as u64) << INDEX | u64::from(generation) << GENERATION)
+    }
+
+    fn inbox(self) -> u16 {
+        self.0 as u16
+    }
+
+    fn index(self) -> usize {
+        (self.0 >> INDEX) as usize & ((1 << (GENERATION - INDEX)) - 1)
+    }
+
+    fn waker(self) -> Waker {
+        let data = core::ptr::without_provenance(self.0 as usize);
+        // SAFETY: a waker's functions must do what their names say, from any thread. These never follow
+        // `data`, which is a number: to clone it is to copy it, dropping it does nothing, and `wake`
+        // uses only this thread's own tasks and other threads' inboxes, which are behind locks.
+        unsafe { Waker::from_raw(RawWaker::new(data, &WAKER)) }
+    }
+}
+
+static WAKER: RawWakerVTable = RawWakerVTable::new(
+    |data| RawWaker::new(data, &WAKER),
+    |data| wake(Id(data.addr() as u64)),
+    |data| wake(Id(data.addr() as u64)),
+    |_| (),
+);
+
+fn wake(id: Id) {
+    let own = platform::local::try_with(&TASKS, |tasks| {
+        let tasks = &mut *tasks.borrow_mut();
+        let own = tasks.inbox.as_ref().is_some_and(|inbox| inbox.number() == id.inbox());
+        if own {
+            tasks.wake(id);
+        }
+        own
+    });
+    if !own {
+        inbox::post(id.inbox(), id);
+    }
+}
+
+/// While it is there, this thread's tasks are run.
 struct Open;
 
 impl Open {
     fn new() -> Self {
-        QUEUE.with(RunQueue::open);
+        TASKS.with(|tasks| {
+            let mut tasks = tasks.borrow_mut();
+            assert!(tasks.inbox.is_none(), "block_on was called from within block_on");
+            tasks.inbox = Some(Inbox::open());
+        });
         Self
     }
 }
 
 impl Drop for Open {
+    /// Drops what is left, where it may still use the table.
     fn drop(&mut self) {
-        QUEUE.with(RunQueue::close);
+        let left = TASKS.with(|tasks| mem::replace(&mut *tasks.borrow_mut(), Tasks::new()));
+        drop(left);
     }
 }

@@ -7,7 +7,7 @@ use core::future::{self, Future};
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 
-use crate::executor::{self, Task};
+use crate::executor::{self, Id};
 use crate::stats::COUNTS;
 
 /// Runs a future as a task of its own.
@@ -32,7 +32,6 @@ where
         output: Cell::new(None),
         finished: Cell::new(false),
         joiner: Cell::new(None),
-        task: Cell::new(None),
     });
     COUNTS.with(|counts| {
         counts.tasks.update(|tasks| tasks + 1);
@@ -43,8 +42,7 @@ where
         let output = future.await;
         end.state.output.set(Some(output));
     });
-    state.task.set(Some(task));
-    JoinHandle { state }
+    JoinHandle { state, task }
 }
 
 /// Lets every other task that can run have its turn first.
@@ -66,8 +64,6 @@ struct State<T> {
     output: Cell<Option<T>>,
     finished: Cell<bool>,
     joiner: Cell<Option<Waker>>,
-    // There until the task has ended or the handle is dropped.
-    task: Cell<Option<Task>>,
 }
 
 /// Lives in the task's future: goes when the task ends, however it ends.
@@ -77,9 +73,6 @@ struct End<T> {
 
 impl<T> Drop for End<T> {
     fn drop(&mut self) {
-        if let Some(task) = self.state.task.take() {
-            task.detach();
-        }
         self.state.finished.set(true);
         COUNTS.with(|counts| counts.tasks.update(|tasks| tasks - 1));
         if let Some(joiner) = self.state.joiner.take() {
@@ -93,6 +86,7 @@ impl<T> Drop for End<T> {
 /// Dropping it lets the task run on.
 pub struct JoinHandle<T> {
     state: Rc<State<T>>,
+    task: Id,
 }
 
 impl<T> JoinHandle<T> {
@@ -107,8 +101,7 @@ impl<T> JoinHandle<T> {
     /// });
     /// ```
     pub fn abort(&self) {
-        // Dropping async-task's handle is what cancels a task.
-        drop(self.state.task.take());
+        executor::abort(self.task);
     }
 
     /// Whether the task has ended: by itself, or aborted and dropped.
@@ -127,14 +120,6 @@ impl<T> Future for JoinHandle<T> {
         }
         self.state.joiner.set(Some(cx.waker().clone()));
         Poll::Pending
-    }
-}
-
-impl<T> Drop for JoinHandle<T> {
-    fn drop(&mut self) {
-        if let Some(task) = self.state.task.take() {
-            task.detach();
-        }
     }
 }
 

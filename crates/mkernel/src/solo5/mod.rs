@@ -7,5 +7,5 @@ pub(crate) mod entropy;
 pub(crate) mod local;
 pub(crate) mod memory;
 pub(crate) mod net;
-pub(crate) mod run_queue;
+pub(crate) mod inbox;
 pub(crate) mod start;
