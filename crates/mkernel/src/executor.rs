@@ -17,7 +17,7 @@ use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use core::cell::{Cell, RefCell};
 use core::future::Future;
-use core::mem;
+use core::mem::{self, ManuallyDrop};
 use core::pin::Pin;
 use core::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
@@ -33,7 +33,8 @@ use crate::{Termination, console, entropy, net, platform, time};
 const POLLS: usize = 64;
 
 platform::local::local! {
-    static TASKS: RefCell<Tasks> = RefCell::new(Tasks::new());
+    // Empty whenever a thread may end, so that there is nothing to be dropped with it.
+    static TASKS: ManuallyDrop<RefCell<Tasks>> = ManuallyDrop::new(RefCell::new(Tasks::new()));
 }
 
 /// Seeds the generator, then runs the image's main task to its end and reports its status.
@@ -282,8 +283,9 @@ static WAKER: RawWakerVTable = RawWakerVTable::new(
     |_| (),
 );
 
+#[inline]
 fn wake(id: Id) {
-    let own = platform::local::try_with(&TASKS, |tasks| {
+    let own = TASKS.with(|tasks| {
         let tasks = &mut *tasks.borrow_mut();
         let own = tasks.inbox.as_ref().is_some_and(|inbox| inbox.number() == id.inbox());
         if own {

@@ -70,6 +70,8 @@ impl Drop for Inbox {
 }
 
 /// Tells another thread that one of its tasks is woken; does nothing if its inbox is closed.
+#[cold]
+#[inline(never)]
 pub(crate) fn post(number: u16, id: Id) {
     let Some(inbox) = lock(&INBOXES).open.get(&number).map(Arc::clone) else { return };
     lock(&inbox.woken).insert(id);

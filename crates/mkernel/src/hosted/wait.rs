@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::thread_local;
 
 use core::time::Duration;
 
@@ -14,7 +15,6 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
 };
 
-use super::local::local;
 use crate::net::Wait;
 
 const TIMER: u64 = u64::MAX;
@@ -22,7 +22,7 @@ const WAKE: u64 = u64::MAX - 1;
 /// Longest list of events to take at once; what is left is told the next time.
 const EVENTS: usize = 16;
 
-local! {
+thread_local! {
     static HOST: Host = Host::new();
 }
 

@@ -26,8 +26,3 @@ macro_rules! local {
     };
 }
 pub(crate) use local;
-
-/// What `f` says of a value: the thread never ends.
-pub(crate) fn try_with<T, R>(local: &Local<T>, f: impl FnOnce(&T) -> R) -> R {
-    local.with(f)
-}
