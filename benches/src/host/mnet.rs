@@ -134,10 +134,15 @@ struct Shared {
 impl Shared {
     /// Wakes whoever waits for what there is now.
     fn wake(&self) {
-        let load = self.load.borrow();
-        let ready = [(load.has_next(), &self.receiver), (load.is_done(), &self.waiting)];
-        for (_, waker) in ready.into_iter().filter(|&(is_ready, _)| is_ready) {
-            waker.take().into_iter().for_each(Waker::wake);
+        if self.load.borrow().has_next() {
+            self.receiver.take().into_iter().for_each(Waker::wake);
+        }
+        self.wake_if_done();
+    }
+
+    fn wake_if_done(&self) {
+        if self.load.borrow().is_done() {
+            self.waiting.take().into_iter().for_each(Waker::wake);
         }
     }
 
@@ -190,7 +195,8 @@ impl Device for Card {
         while let Some(frame) = frames.pop_front() {
             self.shared.load.borrow_mut().take(frame.bytes());
         }
-        self.shared.wake();
+        // Whoever sends looks by itself whether that has brought it something.
+        self.shared.wake_if_done();
         Ok(())
     }
 

@@ -183,10 +183,12 @@ impl Tasks {
         id
     }
 
+    #[inline]
     fn entry(&mut self, id: Id) -> Option<&mut Entry> {
         self.entries.get_mut(id.index()).filter(|entry| entry.id == id)
     }
 
+    #[inline]
     fn wake(&mut self, id: Id) {
         if let Some(entry) = self.entry(id)
             && !mem::replace(&mut entry.queued, true)

@@ -16,6 +16,15 @@ pub struct WaitList {
 #[derive(Debug, Default)]
 pub struct WaitKey(Option<usize>);
 
+impl WaitKey {
+    /// Whether it is a place on a list.
+    #[must_use]
+    #[inline]
+    pub fn is_taken(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
 impl WaitList {
     /// A list on which nobody waits.
     #[must_use]

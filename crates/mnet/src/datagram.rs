@@ -103,7 +103,9 @@ impl Datagram {
     /// [`SendError`] if it is known that the reply will not arrive.
     pub async fn reply(self) -> Result<(), SendError> {
         let Self { shared, inner } = self;
-        shared.uncongested().await;
+        if shared.is_congested() {
+            shared.uncongested().await;
+        }
         shared.reply(inner)
     }
 

@@ -72,7 +72,7 @@ impl<D: Device> Driver<D> {
             }
         }
         let may_send = self.send(cx, state)?;
-        if !state.host.is_congested() {
+        if !state.senders.is_empty() && !state.host.is_congested() {
             state.senders.wake_all();
         }
         // Whoever has frames to send wakes the driver by this.
@@ -81,7 +81,7 @@ impl<D: Device> Driver<D> {
             driver => *driver = Some(cx.waker().clone()),
         }
         self.drained = self.drained && self.device.poll_receive(cx).is_pending();
-        if !self.drained || may_send || self.is_time(cx, state.host.poll_timeout()) {
+        if !self.drained || may_send || self.is_time(cx, now, state.host.poll_timeout()) {
             cx.waker().wake_by_ref();
         }
         Ok(())
@@ -137,8 +137,13 @@ impl<D: Device> Driver<D> {
     }
 
     /// Sets the timer, and says whether its time has come already.
-    fn is_time(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> bool {
-        self.timer.reset(deadline.unwrap_or(Instant::FAR_FUTURE));
-        deadline.is_some() && Pin::new(&mut self.timer).poll(cx).is_ready()
+    fn is_time(&mut self, cx: &mut Context<'_>, now: Instant, deadline: Option<Instant>) -> bool {
+        let deadline = deadline.unwrap_or(Instant::FAR_FUTURE);
+        // One that was set before is still to come.
+        if deadline == self.timer.deadline() && deadline > now {
+            return false;
+        }
+        self.timer.reset(deadline);
+        deadline < Instant::FAR_FUTURE && Pin::new(&mut self.timer).poll(cx).is_ready()
     }
 }

@@ -61,7 +61,9 @@ impl<H> Shared<H> {
 impl Shared {
     /// Takes a packet with `length` bytes of payload in it, once the device has room.
     pub(crate) async fn packet(&self, length: usize) -> Result<Packet, SendError> {
-        self.uncongested().await;
+        if self.is_congested() {
+            self.uncongested().await;
+        }
         self.packet_now(length)
     }
 
@@ -73,6 +75,11 @@ impl Shared {
         let mut packet = self.pool.take_sized(length).ok_or(SendError::NoBuffer)?;
         packet.append(length).ok_or(SendError::NoBuffer)?;
         Ok(packet)
+    }
+
+    /// Whether so many frames wait for the device that more should wait themselves.
+    pub(crate) fn is_congested(&self) -> bool {
+        self.state.borrow().host.is_congested()
     }
 
     /// Waits until few enough frames wait for the device.
@@ -128,7 +135,7 @@ impl Shared {
         length: usize,
         fill: impl FnOnce(&mut [u8]),
     ) -> Result<(), SendError> {
-        if self.state.borrow().host.is_congested() {
+        if self.is_congested() {
             return Err(SendError::WouldBlock);
         }
         let mut packet = self.packet_now(length)?;
@@ -340,7 +347,9 @@ impl<T: Take> Future for Receive<'_, T> {
 
 impl<T> Drop for Receive<'_, T> {
     fn drop(&mut self) {
-        self.shared.state.borrow_mut().readers(self.socket).remove(&mut self.key);
+        if self.key.is_taken() {
+            self.shared.state.borrow_mut().readers(self.socket).remove(&mut self.key);
+        }
     }
 }
 
@@ -368,6 +377,9 @@ impl Future for Until<'_> {
 
 impl Drop for Until<'_> {
     fn drop(&mut self) {
+        if !self.key.is_taken() {
+            return;
+        }
         let mut state = self.shared.state.borrow_mut();
         (self.waiting)(&mut state).remove(&mut self.key);
     }

@@ -74,16 +74,42 @@ impl Ipv4 {
             || self.addresses.iter().any(|own| own.cidr.broadcast() == Some(address))
     }
 
+    /// What [`Ipv4::is_own`] and [`Ipv4::is_broadcast`] say of an address.
+    #[inline]
+    fn whose(&self, address: Ipv4Addr) -> Whose {
+        let mut whose = if address.is_broadcast() { Whose::Everybodys } else { Whose::Others };
+        for own in &self.addresses {
+            if own.cidr.address() == address && is_used(own) {
+                return Whose::Own;
+            }
+            if own.cidr.broadcast() == Some(address) {
+                whose = Whose::Everybodys;
+            }
+        }
+        whose
+    }
+
     /// Whether another host can have this address, as far as can be told from here.
     #[inline]
     pub(crate) fn is_other_host(&self, address: Ipv4Addr) -> bool {
-        is_unicast(address) && !self.is_broadcast(address) && !self.is_own(address)
+        is_unicast(address) && self.whose(address) == Whose::Others
     }
 
     /// When an address is to be probed for or told of.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.addresses.iter().map(Own::poll_timeout).fold(None, earlier)
     }
+}
+
+/// Whose an address is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// The host's, which uses it.
+    Own,
+    /// That of everybody on the link.
+    Everybodys,
+    /// Another host's, a group's, or nobody's.
+    Others,
 }
 
 /// Whether the host uses an address: at once while it asks if others have it, but not if they have
@@ -251,13 +277,18 @@ fn heed_options(
 #[inline]
 fn cast(ip: &Ip, header: &Header, datagram: &[u8], link_group: bool) -> Option<Cast> {
     let destination = header.destination();
-    if ip.v4.is_own(destination) {
+    match ip.v4.whose(destination) {
         // RFC 1122 §3.3.6: a frame to many that holds a datagram to one is somebody's mistake.
-        return (!link_group).then_some(Cast::Unicast);
+        Whose::Own => (!link_group).then_some(Cast::Unicast),
+        Whose::Everybodys => Some(Cast::Broadcast),
+        Whose::Others => cast_of_others(ip, header, datagram, link_group),
     }
-    if ip.v4.is_broadcast(destination) {
-        return Some(Cast::Broadcast);
-    }
+}
+
+/// The same of a datagram to an address that is not the host's.
+#[inline(never)]
+fn cast_of_others(ip: &Ip, header: &Header, datagram: &[u8], link_group: bool) -> Option<Cast> {
+    let destination = header.destination();
     if destination.is_multicast() {
         return ip.multicast.is_joined(destination.into()).then_some(Cast::Multicast);
     }

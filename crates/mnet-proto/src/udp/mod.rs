@@ -615,7 +615,7 @@ pub(crate) fn check<'a>(
     }
     if header.has_checksum() && !block.udp_verified() {
         let length = header.len();
-        let pseudo = pseudo_header(block.source(), block.destination(), length as u16);
+        let pseudo = block.udp_pseudo_header(length as u16);
         if !pseudo.add_bytes(&datagram[..length]).is_valid() {
             return Err(Drop::UdpChecksum);
         }

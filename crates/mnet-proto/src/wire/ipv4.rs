@@ -272,6 +272,10 @@ pub struct Fields {
 #[must_use]
 #[inline]
 pub fn checksum_is_valid(datagram: &[u8], header_len: usize) -> bool {
+    if header_len == HEADER_LEN {
+        let header = datagram.first_chunk::<HEADER_LEN>();
+        return header.is_some_and(|header| Checksum::new().add_bytes(header).is_valid());
+    }
     datagram.get(..header_len).is_some_and(|header| Checksum::new().add_bytes(header).is_valid())
 }
 
