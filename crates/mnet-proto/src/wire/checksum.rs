@@ -19,9 +19,14 @@ impl Checksum {
     pub fn add_bytes(self, bytes: &[u8]) -> Self {
         let (chunks, rest) = bytes.as_chunks::<32>();
         let mut sum = self;
-        for chunk in chunks {
-            let (words, _) = chunk.as_chunks::<8>();
-            sum = words.iter().fold(sum, |sum, word| sum.add_u64(*word));
+        if !chunks.is_empty() {
+            // Four sums that do not wait for each other.
+            let mut sums = [Self::new(); 4];
+            for chunk in chunks {
+                let (words, _) = chunk.as_chunks::<8>();
+                sums.iter_mut().zip(words).for_each(|(sum, word)| *sum = sum.add_u64(*word));
+            }
+            sum = sums.iter().fold(sum, |sum, other| sum.add(other.0));
         }
         let (words, rest) = rest.as_chunks::<8>();
         sum = words.iter().fold(sum, |sum, word| sum.add_u64(*word));
