@@ -505,8 +505,9 @@ impl Stack {
         }
         let Self { ip, udp, .. } = self;
         if let Err(datagram) = udp.reply_known(ip, now, datagram) {
-            let (local, remote) = (datagram.local(), datagram.remote());
-            udp.send(ip, now, local.into(), &remote.into(), datagram.into_packet())?;
+            let checksum = datagram.checksum();
+            let (local, remote) = (datagram.local().into(), datagram.remote().into());
+            udp.send_summed(ip, now, local, &remote, checksum, datagram.into_packet())?;
         }
         ip.stats.udp_sent += 1;
         Ok(())

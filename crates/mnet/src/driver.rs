@@ -144,6 +144,12 @@ impl<D: Device> Driver<D> {
             return false;
         }
         self.timer.reset(deadline);
-        deadline < Instant::FAR_FUTURE && Pin::new(&mut self.timer).poll(cx).is_ready()
+        let is_time =
+            deadline < Instant::FAR_FUTURE && Pin::new(&mut self.timer).poll(cx).is_ready();
+        if is_time {
+            // It is set no longer.
+            self.timer.reset(Instant::FAR_FUTURE);
+        }
+        is_time
     }
 }

@@ -2,7 +2,7 @@ use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
-use core::{fmt, mem};
+use core::fmt;
 
 /// Free bytes before a fresh packet's window, for the headers that layers put before it.
 ///
@@ -59,7 +59,7 @@ impl Pool {
             let mut bytes = Vec::new();
             bytes.try_reserve_exact(size).ok()?;
             bytes.resize(size, 0);
-            free.push(Box::new(Buffer::new(bytes.into_boxed_slice())));
+            free.push(Box::new(Buffer::new(bytes)));
         }
         let free = RefCell::new(free);
         let (large, large_used) = (Cell::new(LARGE), Cell::new(0));
@@ -102,11 +102,10 @@ impl Pool {
     /// [`HEADROOM`], more than any other of the pool has, and can [grow](Packet::grow). `None`
     /// if large packets would take up more than they may, or there is no memory.
     ///
-    /// A buffer starts as zeros.
     #[must_use]
     pub fn take_large(&self, room: usize) -> Option<Packet> {
         let size = room.checked_add(HEADROOM)?.max(self.shared.size + 1);
-        let mut buffer = Box::new(Buffer::new(Box::default()));
+        let mut buffer = Box::new(Buffer::new(Vec::new()));
         buffer.large = true;
         buffer.pool = Some(Rc::clone(&self.shared));
         buffer.reallocate(size).then_some(Packet { buffer: Some(buffer) })
@@ -182,10 +181,13 @@ pub struct Packet {
 }
 
 struct Buffer {
-    // start <= end <= bytes.len()
+    // start <= end <= bytes.len() <= size
     start: u32,
     end: u32,
-    bytes: Box<[u8]>,
+    // Of a large packet those that were ever in its window.
+    bytes: Vec<u8>,
+    // How many there may be: so many have been allocated.
+    size: usize,
     // Whether the bytes are the packet's own, and not one of its pool's.
     large: bool,
     control_block: [u64; CONTROL_BLOCK],
@@ -194,27 +196,35 @@ struct Buffer {
 }
 
 impl Buffer {
-    fn new(bytes: Box<[u8]>) -> Self {
-        let (start, end) = (HEADROOM as u32, HEADROOM as u32);
-        Self { start, end, bytes, large: false, control_block: [0; CONTROL_BLOCK], pool: None }
+    fn new(bytes: Vec<u8>) -> Self {
+        let (start, end, size) = (HEADROOM as u32, HEADROOM as u32, bytes.len());
+        let (large, control_block, pool) = (false, [0; CONTROL_BLOCK], None);
+        Self { start, end, bytes, size, large, control_block, pool }
+    }
+
+    /// Sees to it that the first `count` bytes are there, of those that there may be.
+    #[inline]
+    fn reach(&mut self, count: usize) {
+        if count > self.bytes.len() {
+            self.bytes.resize(count, 0);
+        }
     }
 
     /// Lets the bytes of a large packet grow to `size`; `false`, and nothing done, if they cannot.
     fn reallocate(&mut self, size: usize) -> bool {
         let Some(pool) = &self.pool else { return false };
-        let more = size - self.bytes.len();
+        let more = size - self.size;
         let used = pool.large_used.get().saturating_add(more);
         if used > pool.large.get() || u32::try_from(size).is_err() {
             return false;
         }
-        let mut bytes = mem::take(&mut self.bytes).into_vec();
-        let grown = bytes.try_reserve_exact(more).is_ok();
-        if grown {
-            bytes.resize(size, 0);
-            pool.large_used.set(used);
+        if self.bytes.try_reserve_exact(size - self.bytes.len()).is_err() {
+            return false;
         }
-        self.bytes = bytes.into_boxed_slice();
-        grown
+        pool.large_used.set(used);
+        self.size = size;
+        self.reach(self.start as usize);
+        true
     }
 }
 
@@ -286,15 +296,15 @@ impl Packet {
     #[must_use]
     #[inline]
     pub fn tailroom(&self) -> usize {
-        let Buffer { end, bytes, .. } = self.buffer();
-        bytes.len() - *end as usize
+        let Buffer { end, size, .. } = self.buffer();
+        size - *end as usize
     }
 
     /// Bytes in the buffer: in front of the window, in it, and behind it.
     #[must_use]
     #[inline]
     pub fn capacity(&self) -> usize {
-        self.buffer().bytes.len()
+        self.buffer().size
     }
 
     /// Lets the window grow by `count` bytes to the front and returns those; `None`, and nothing
@@ -315,10 +325,28 @@ impl Packet {
     pub fn append(&mut self, count: usize) -> Option<&mut [u8]> {
         let buffer = self.buffer_mut();
         let start = buffer.end as usize;
-        let end = start.checked_add(count)?;
-        let bytes = buffer.bytes.get_mut(start..end)?;
+        let end = start.checked_add(count).filter(|&end| end <= buffer.size)?;
+        buffer.reach(end);
         buffer.end = end as u32;
-        Some(bytes)
+        buffer.bytes.get_mut(start..end)
+    }
+
+    /// Lets the window grow to the back by these bytes; `false`, and nothing done, if there is no room.
+    #[must_use]
+    #[inline]
+    pub fn extend(&mut self, bytes: &[u8]) -> bool {
+        let tailroom = self.tailroom();
+        let buffer = self.buffer_mut();
+        if buffer.bytes.len() > buffer.end as usize || bytes.len() > tailroom {
+            return self.append(bytes.len()).is_some_and(|room| {
+                room.copy_from_slice(bytes);
+                true
+            });
+        }
+        // What is written at once need not be there before.
+        buffer.bytes.extend_from_slice(bytes);
+        buffer.end = buffer.bytes.len() as u32;
+        true
     }
 
     /// Takes `count` bytes, or all there are, off the window's front. They can be had back with
@@ -367,6 +395,7 @@ impl Packet {
     ) -> Result<usize, E> {
         let buffer = self.buffer_mut();
         let end = buffer.end as usize;
+        buffer.reach(buffer.size);
         let room = &mut buffer.bytes[end..];
         let length = read(room)?.min(room.len());
         buffer.end = (end + length) as u32;
@@ -386,7 +415,7 @@ impl Packet {
         }
         let buffer = self.buffer_mut();
         let Some(needed) = room.checked_add(buffer.end as usize) else { return false };
-        let half_more = buffer.bytes.len() + buffer.bytes.len() / 2;
+        let half_more = buffer.size + buffer.size / 2;
         buffer.large
             && (half_more > needed && buffer.reallocate(half_more) || buffer.reallocate(needed))
     }
@@ -410,7 +439,7 @@ impl Drop for Packet {
         let Some(mut buffer) = self.buffer.take() else { return };
         let Some(pool) = buffer.pool.take() else { return };
         if buffer.large {
-            pool.large_used.set(pool.large_used.get() - buffer.bytes.len());
+            pool.large_used.set(pool.large_used.get() - buffer.size);
         } else {
             // The vector has had room for every buffer of the pool since the pool was made.
             pool.free.borrow_mut().push(buffer);

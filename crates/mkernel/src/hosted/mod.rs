@@ -4,10 +4,10 @@ pub(crate) mod arguments;
 pub(crate) mod clock;
 pub(crate) mod console;
 pub(crate) mod entropy;
+pub(crate) mod inbox;
 pub(crate) mod local;
 pub(crate) mod memory;
 pub(crate) mod net;
-pub(crate) mod inbox;
 mod start;
 pub(crate) mod wait;
 

@@ -13,4 +13,4 @@ pub(crate) mod wait;
 
 pub(crate) use start::exit;
 
-pub(crate) use crate::solo5::{arguments, entropy, local, memory, inbox};
+pub(crate) use crate::solo5::{arguments, entropy, inbox, local, memory};

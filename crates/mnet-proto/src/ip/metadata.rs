@@ -55,8 +55,7 @@ pub(crate) struct ControlBlock {
     pub(crate) traffic_class: u8,
     cast: u8,
     flags: u8,
-    /// UDP's, if it was verified here and the payload is as it came; else zero.
-    pub(crate) checksum: [u8; 2],
+    checksum: [u8; 2],
     reserved: [u8; 8],
 }
 
@@ -131,6 +130,17 @@ impl ControlBlock {
     #[inline]
     fn is(&self, flag: u8) -> bool {
         self.flags & flag != 0
+    }
+
+    /// UDP's checksum, if it was verified here, and the payload is as it came.
+    #[inline]
+    pub(crate) fn checksum(&self) -> Option<[u8; 2]> {
+        Some(self.checksum).filter(|&checksum| checksum != [0; 2])
+    }
+
+    #[inline]
+    pub(crate) fn set_checksum(&mut self, checksum: Option<[u8; 2]>) {
+        self.checksum = checksum.unwrap_or([0; 2]);
     }
 
     #[inline]

@@ -399,8 +399,7 @@ impl Udp {
         };
         let (from, to) = (header.source.get(), header.destination.get());
         // What the device has verified may not be there in full.
-        let checksum = header.checksum();
-        let checksum = if block.udp_verified() { [0; 2] } else { checksum };
+        let checksum = (!block.udp_verified()).then_some(header.checksum());
         let sockets = self.sockets.len();
         let socket =
             self.ports.get(to).and_then(|id| Some((id, self.sockets.get_mut(id.0.into())?)));
@@ -430,7 +429,7 @@ impl Udp {
         packet.truncate(payload_len);
         let block = ControlBlock::of_mut(&mut packet);
         (block.source_port, block.destination_port) = (from, to);
-        block.checksum = checksum;
+        block.set_checksum(checksum);
         if packet.is_large() {
             return self.queue_large(id, packet, stats);
         }
@@ -516,7 +515,7 @@ impl Udp {
         let addresses = (Some(block.destination()), block.source());
         let flow = (block.destination_port, block.source_port);
         // It sums up the same things in another order (RFC 1071 §2 (A)).
-        let checksum = Some(block.checksum).filter(|&checksum| checksum != [0; 2]);
+        let checksum = block.checksum();
         let sent = self.send_plain(ip, now, addresses, flow, checksum, datagram.packet);
         sent.map_err(|packet| Datagram { packet })
     }
@@ -552,6 +551,21 @@ impl Udp {
         now: Instant,
         local: Local,
         destination: &Destination,
+        packet: Packet,
+    ) -> Result<(), SendError> {
+        self.send_summed(network, now, local, destination, None, packet)
+    }
+
+    /// The same, with the checksum that the datagram has if it leaves from the address that is asked
+    /// for.
+    #[inline]
+    pub(crate) fn send_summed(
+        &mut self,
+        network: &mut impl Network,
+        now: Instant,
+        local: Local,
+        destination: &Destination,
+        checksum: Option<[u8; 2]>,
         mut packet: Packet,
     ) -> Result<(), SendError> {
         let &Destination { address: to, source, options: ref wished } = destination;
@@ -584,7 +598,11 @@ impl Udp {
         // A device sees single frames: of a datagram in pieces it cannot make the sum.
         let pseudo = (network.wants_udp_checksum() || !fits)
             .then_some(|length| pseudo_header(route.source, route.destination, length));
-        if !Header::emit(&mut packet, port, to.port(), pseudo) {
+        let emitted = match checksum.filter(|_| pseudo.is_some() && source == Some(route.source)) {
+            Some(checksum) => Header::emit_with(&mut packet, port, to.port(), checksum),
+            None => Header::emit(&mut packet, port, to.port(), pseudo),
+        };
+        if !emitted {
             return Err(SendError::NoBuffer);
         }
         network.send_udp(now, &route, (port, to.port()), &options, packet)?;

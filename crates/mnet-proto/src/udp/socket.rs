@@ -8,6 +8,10 @@ use super::destination::Defaults;
 use crate::icmp::{IcmpError, Report};
 use crate::ip::{Cast, ControlBlock};
 
+/// Datagrams that find room in a queue from the beginning: so that the first that comes for a socket takes
+/// no longer than others.
+const QUEUE: usize = 4;
+
 /// A bound port, and what has come for it.
 pub(super) struct Socket {
     pub(super) local: Local,
@@ -52,11 +56,16 @@ impl Datagram {
         self.packet.bytes()
     }
 
+    /// Its checksum, if the payload is as it came.
+    pub(crate) fn checksum(&self) -> Option<[u8; 2]> {
+        self.block().checksum()
+    }
+
     /// The packet, whose window is the payload, to be changed.
     #[must_use]
     #[inline]
     pub fn packet_mut(&mut self) -> &mut Packet {
-        ControlBlock::of_mut(&mut self.packet).checksum = [0; 2];
+        ControlBlock::of_mut(&mut self.packet).set_checksum(None);
         &mut self.packet
     }
 
@@ -145,7 +154,7 @@ impl Socket {
             errors: VecDeque::new(),
             failure: None,
             announced: false,
-            queue: VecDeque::new(),
+            queue: VecDeque::with_capacity(QUEUE),
             bytes: 0,
             large: 0,
             dropped: 0,

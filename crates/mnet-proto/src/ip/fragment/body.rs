@@ -136,12 +136,9 @@ impl Body {
             None => take(pool, bytes.len())?,
         };
         let at = stored.len();
-        if stored.grow(bytes.len()) {
-            stored.append(bytes.len())?.copy_from_slice(bytes);
-        }
-        let grown = stored.len() > at;
+        let added = stored.grow(bytes.len()) && stored.extend(bytes);
         self.stored = Some(stored);
-        if !grown {
+        if !added {
             return None;
         }
         match gap.index.checked_sub(1).and_then(|before| self.runs.get_mut(before)) {
@@ -170,7 +167,7 @@ impl Body {
         let mut payload = take(pool, stored.len())?;
         for run in &self.runs {
             let bytes = stored.bytes().get(run.at..run.at + run.len)?;
-            payload.append(run.len)?.copy_from_slice(bytes);
+            payload.extend(bytes).then_some(())?;
         }
         Some((payload, self.first))
     }
