@@ -63,6 +63,23 @@ struct PathMtu {
 }
 
 impl Destination {
+    /// One to which this flow goes, if any does.
+    fn new(route: Route, by_request: bool, generation: u32, flow: Flow) -> Self {
+        let mut flows = [(0, 0); FLOWS];
+        flows[0] = flow;
+        Self {
+            route,
+            by_request,
+            aside: false,
+            generation,
+            path_mtu: None,
+            redirect: None,
+            flows,
+            newest: 0,
+            echo: None,
+        }
+    }
+
     /// Whether it is reached by a neighbour because a router has said so.
     fn goes_by(&self, neighbor: IpAddr) -> bool {
         self.redirect.is_some_and(|redirect| redirect.next_hop == neighbor)
@@ -137,17 +154,8 @@ impl Destinations {
     /// is what the host chooses, or was asked for: `by_request`.
     pub(crate) fn set_route(&mut self, now: Instant, mut route: Route, by_request: bool) -> Route {
         let generation = self.generation;
-        let entry = self.entries.get_or_insert_mut(route.destination, || Destination {
-            route,
-            by_request,
-            aside: false,
-            generation,
-            path_mtu: None,
-            redirect: None,
-            flows: [(0, 0); FLOWS],
-            newest: 0,
-            echo: None,
-        });
+        let new = || Destination::new(route, by_request, generation, (0, 0));
+        let entry = self.entries.get_or_insert_mut(route.destination, new);
         entry.path_mtu = entry.path_mtu.filter(|path| now < path.until);
         if let Some(path) = entry.path_mtu {
             route.mtu = route.mtu.min(path.mtu);
@@ -157,6 +165,17 @@ impl Destinations {
         entry.aside = false;
         entry.generation = generation;
         route
+    }
+
+    /// Remembers the route to a destination of which nothing was known, from a source that was asked for,
+    /// and what goes there; `false`, and nothing done, if something was.
+    pub(crate) fn begin(&mut self, route: Route, flow: Flow) -> bool {
+        let (generation, mut is_new) = (self.generation, false);
+        self.entries.get_or_insert_mut(route.destination, || {
+            is_new = true;
+            Destination::new(route, true, generation, flow)
+        });
+        is_new
     }
 
     /// Remembers the route to one of whom others have spoken, or who was answered. That takes no place

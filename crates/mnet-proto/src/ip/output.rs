@@ -86,9 +86,9 @@ impl Ip {
         checksum: Option<[u8; 2]>,
         mut packet: Packet,
     ) -> Result<(), Packet> {
-        let changes = Changes(self.destinations.changes(), self.neighbors.changes());
+        let changes = self.changes();
         let Some(template) = self.templates.get(now, changes, destination, source) else {
-            return Err(packet);
+            return self.send_by_router(now, (source, destination), flow, checksum, packet);
         };
         if !template.fits(&packet) {
             return Err(packet);
@@ -103,15 +103,69 @@ impl Ip {
         Ok(())
     }
 
-    /// Makes a template of the frame that was sent last, by this route.
+    #[inline]
+    fn changes(&self) -> Changes {
+        Changes(self.destinations.changes(), self.neighbors.changes())
+    }
+
+    /// The same to a destination of which nothing is known but that it is behind a router for which
+    /// there is a template: so that it costs little to answer many.
+    #[inline(never)]
+    fn send_by_router(
+        &mut self,
+        now: Instant,
+        (source, destination): (Option<IpAddr>, IpAddr),
+        flow: Flow,
+        checksum: Option<[u8; 2]>,
+        mut packet: Packet,
+    ) -> Result<(), Packet> {
+        let Some((template, route)) = self.template_by_router(now, source, destination) else {
+            return Err(packet);
+        };
+        let template = template.readdressed(destination).filter(|known| known.fits(&packet));
+        let Some(mut template) = template.filter(|_| self.destinations.begin(route, flow)) else {
+            return Err(packet);
+        };
+        template.set_flow(flow, |from, to| flow_label(self.flows, from, to, flow));
+        if template.write(&mut packet, checksum) {
+            self.link.send_frame(packet, &mut self.stats);
+        }
+        Ok(())
+    }
+
+    /// The template for the router that a destination is behind, and the route there.
+    fn template_by_router(
+        &self,
+        now: Instant,
+        source: Option<IpAddr>,
+        destination: IpAddr,
+    ) -> Option<(&Template, Route)> {
+        let source = source?;
+        if !selection::is_host(self, destination) {
+            return None;
+        }
+        let router = selection::gateway(self, destination)??;
+        let changes = self.changes();
+        let template = self.templates.by_router(now, changes, router, source)?;
+        let (mtu, header_len) = template.lengths();
+        Some((template, Route { destination, source, next_hop: router, mtu, header_len }))
+    }
+
+    /// Makes a template of the frame that was sent last, by this route, and one for the router, if it
+    /// has gone by one.
     #[inline(never)]
     fn learn_template(&mut self, now: Instant, destination: IpAddr, flow: Flow) -> Option<()> {
         let (route, by_request) = self.destinations.known(destination)?;
         let until = self.neighbors.settled(route.next_hop)?;
-        let changes = Changes(self.destinations.changes(), self.neighbors.changes());
-        let (frame, checksums) = (self.link.newest()?, self.link.checksums);
-        let route = (&route, by_request);
-        let template = Template::of(frame, route, flow, checksums, (now, until), changes)?;
+        let (changes, checksums, frame) =
+            (self.changes(), self.link.checksums, self.link.newest()?);
+        let of = (&route, by_request);
+        let template = Template::of(frame, of, flow, checksums, (now, until), changes)?;
+        let link_mtu = if destination.is_ipv4() { self.v4.mtu } else { self.v6.mtu };
+        if route.next_hop != destination && route.mtu == link_mtu {
+            let by = template.readdressed(route.next_hop);
+            by.into_iter().for_each(|by| self.templates.set_router(by));
+        }
         self.templates.set(template);
         Some(())
     }
@@ -127,9 +181,13 @@ impl Ip {
         packet: Packet,
     ) -> Result<(), SendError> {
         let again = self.destinations.sent(route.destination, flow);
+        let by_router = route.next_hop != route.destination;
         let plain = *options == SendOptions::default() && route.fits(packet.len(), options);
         self.send(now, route, ipv4::UDP, options, packet)?;
-        if again && plain {
+        let known = |ip: &Self| {
+            ip.templates.by_router(now, ip.changes(), route.next_hop, route.source).is_some()
+        };
+        if plain && (again || by_router && !known(self)) {
             self.learn_template(now, route.destination, flow);
         }
         Ok(())

@@ -74,18 +74,25 @@ pub(super) fn find(
 
 /// The neighbour that takes on what goes to a host.
 fn next_hop(ip: &Ip, now: Instant, destination: IpAddr) -> Option<IpAddr> {
-    let host = match destination {
-        IpAddr::V4(address) => ip.v4.is_other_host(address),
-        IpAddr::V6(address) => is_unicast_v6(address) && !ip.v6.has(address),
-    };
-    if !host {
+    if !is_host(ip, destination) {
         return None;
     }
     let redirect = ip.destinations.redirect(now, destination);
-    redirect.or_else(|| {
-        let is_reachable = |gateway| ip.neighbors.is_probably_reachable(gateway);
-        Some(ip.routes.lookup(destination, is_reachable)?.gateway.unwrap_or(destination))
-    })
+    redirect.or_else(|| Some(gateway(ip, destination)?.unwrap_or(destination)))
+}
+
+/// Whether an address can be another host's.
+pub(super) fn is_host(ip: &Ip, address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => ip.v4.is_other_host(address),
+        IpAddr::V6(address) => is_unicast_v6(address) && !ip.v6.has(address),
+    }
+}
+
+/// By which router the routes lead to a destination: by none, if it is on the link.
+pub(super) fn gateway(ip: &Ip, destination: IpAddr) -> Option<Option<IpAddr>> {
+    let is_reachable = |gateway| ip.neighbors.is_probably_reachable(gateway);
+    Some(ip.routes.lookup(destination, is_reachable)?.gateway)
 }
 
 /// The IPv4 address to send from: one on the link of the destination's, or of the router's.

@@ -19,16 +19,20 @@ use crate::keyed::ByAddress;
 use crate::wire::{Checksum, ethernet, ipv4, ipv6, udp};
 
 /// How many templates there are: for destinations whose hashes differ in their last bits.
-const TEMPLATES: usize = 256;
+const TEMPLATES: usize = 1_024;
 /// How long a template is used.
 const LIFETIME: Duration = Duration::from_secs(1);
 
 /// By destination.
 pub(crate) struct Templates {
-    table: Box<[Option<Template>]>,
+    // Each is made when it is first needed, and then used again.
+    table: Box<[Option<Box<Template>>]>,
+    // Those for what is behind the router that was used last, of each family, as if for the router itself.
+    routers: [Option<Template>; 2],
     keyed: ByAddress,
 }
 
+#[derive(Clone)]
 pub(crate) struct Template {
     destination: IpAddr,
     source: IpAddr,
@@ -37,8 +41,9 @@ pub(crate) struct Template {
     // Whether they are what they were made of.
     changes: Changes,
     until: Instant,
-    // Most bytes that may be sent in one piece, with UDP's header.
-    room: usize,
+    // Most bytes that may be sent in one piece, and those of them that IP takes for itself.
+    mtu: u16,
+    header_len: u16,
     /// The flow that was last noted of the destination.
     pub(crate) flow: Flow,
     front: Front,
@@ -52,6 +57,7 @@ pub(crate) struct Template {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Changes(pub(crate) u32, pub(crate) u32);
 
+#[derive(Clone)]
 enum Front {
     // With the sum of the IP header, but for the length, unless the device makes it.
     V4(FrontV4, Option<Checksum>),
@@ -74,11 +80,11 @@ struct FrontV6 {
 
 impl Templates {
     pub(crate) fn new(keyed: ByAddress) -> Self {
-        Self { table: (0..TEMPLATES).map(|_| None).collect(), keyed }
+        Self { table: (0..TEMPLATES).map(|_| None).collect(), routers: [None, None], keyed }
     }
 
     #[inline]
-    fn place(&mut self, destination: IpAddr) -> &mut Option<Template> {
+    fn place(&mut self, destination: IpAddr) -> &mut Option<Box<Template>> {
         let hash = self.keyed.hash_one(destination) as usize;
         &mut self.table[hash % TEMPLATES]
     }
@@ -93,22 +99,41 @@ impl Templates {
         destination: IpAddr,
         source: Option<IpAddr>,
     ) -> Option<&mut Template> {
-        let template = self.place(destination).as_mut()?;
-        let fits = template.destination == destination
-            && template.changes == changes
-            && now < template.until
+        let template = self.place(destination).as_deref_mut()?;
+        let fits = template.is_valid(now, changes, destination)
             && source.map_or(!template.by_request, |source| source == template.source);
         fits.then_some(template)
+    }
+
+    /// A template for what is sent from this source by a router, to be readdressed.
+    pub(crate) fn by_router(
+        &self,
+        now: Instant,
+        changes: Changes,
+        router: IpAddr,
+        source: IpAddr,
+    ) -> Option<&Template> {
+        let template = self.routers[usize::from(router.is_ipv6())].as_ref()?;
+        let fits = template.is_valid(now, changes, router) && template.source == source;
+        fits.then_some(template)
+    }
+
+    pub(crate) fn set_router(&mut self, template: Template) {
+        let place = &mut self.routers[usize::from(template.destination.is_ipv6())];
+        *place = Some(template);
     }
 
     #[cfg(test)]
     pub(crate) fn clear(&mut self) {
         self.table.fill_with(|| None);
+        self.routers = [None, None];
     }
 
     pub(crate) fn set(&mut self, template: Template) {
-        let place = self.place(template.destination);
-        *place = Some(template);
+        match self.place(template.destination) {
+            Some(place) => **place = template,
+            place => *place = Some(Box::new(template)),
+        }
     }
 }
 
@@ -137,7 +162,8 @@ impl Template {
             by_request,
             changes,
             until: until.min(now + LIFETIME),
-            room: usize::from(route.mtu).checked_sub(route.header_len.into())?,
+            mtu: route.mtu,
+            header_len: route.header_len,
             flow,
             front,
             fills_udp: checksums.fills_udp,
@@ -145,11 +171,38 @@ impl Template {
         })
     }
 
+    /// The same for another destination, which is reached from this source by the same neighbour.
+    pub(crate) fn readdressed(&self, destination: IpAddr) -> Option<Self> {
+        let mut template = Self { destination, by_request: true, ..self.clone() };
+        match (&mut template.front, destination) {
+            (Front::V4(front, sum), IpAddr::V4(destination)) => {
+                front.ip.set_destination(destination);
+                *sum = sum.map(|_| front.ip.sum_without_len());
+            }
+            (Front::V6(front), IpAddr::V6(destination)) => front.ip.set_destination(destination),
+            _ => return None,
+        }
+        template.pseudo = crate::udp::pseudo_header(self.source, destination, 0);
+        Some(template)
+    }
+
+    #[inline]
+    fn is_valid(&self, now: Instant, changes: Changes, destination: IpAddr) -> bool {
+        self.destination == destination && self.changes == changes && now < self.until
+    }
+
     /// Whether a packet's window goes in one piece as a payload, and has room for headers before it.
     #[inline]
     pub(crate) fn fits(&self, packet: &Packet) -> bool {
         const ROOM: usize = size_of::<FrontV6>() + udp::HEADER_LEN;
-        packet.len() + udp::HEADER_LEN <= self.room && packet.headroom() >= ROOM
+        packet.len() + udp::HEADER_LEN + usize::from(self.header_len) <= self.mtu.into()
+            && packet.headroom() >= ROOM
+    }
+
+    /// The largest IP datagram, in bytes with its header, that is sent in one piece, and the length of that
+    /// header.
+    pub(crate) fn lengths(&self) -> (u16, u16) {
+        (self.mtu, self.header_len)
     }
 
     /// Lets it be of this flow (RFC 6437).

@@ -181,6 +181,11 @@ impl Header {
         Checksum::new().add_bytes(plain.as_bytes())
     }
 
+    /// Lets it go to another address. Its checksum is to be made anew.
+    pub fn set_destination(&mut self, destination: Ipv4Addr) {
+        self.destination = destination.octets();
+    }
+
     /// Lets a header without options be that of so many bytes of payload. Its checksum is made of
     /// [`Header::sum_without_len`], or left to the device.
     #[inline]

@@ -123,6 +123,11 @@ impl Header {
         packet.prepend(HEADER_LEN).is_some_and(|bytes| header.write_to(bytes).is_ok())
     }
 
+    /// Lets it go to another address.
+    pub fn set_destination(&mut self, destination: Ipv6Addr) {
+        self.destination = destination.octets();
+    }
+
     /// Lets it belong to a flow, of whose label 20 bits count.
     pub fn set_flow_label(&mut self, label: u32) {
         let class = self.version_class_flow.get() & !0x000f_ffff;

@@ -2,13 +2,29 @@
 
 use proptest::prelude::*;
 
-use super::link::{Card, Frame, Seen, behind_gateway, message, pattern, udp_bytes};
+use super::link::{Card, Frame, Seen, message, pattern, udp_bytes};
 use super::scene6::{host, peer, scene_with_neighbor, udp6};
 use super::*;
 
 const FAR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
 const OTHER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 9);
-const DESTINATIONS: [Ipv4Addr; 4] = [PEER, OTHER, FAR, Ipv4Addr::new(192, 0, 2, 10)];
+const DESTINATIONS: [Ipv4Addr; 6] = [
+    PEER,
+    OTHER,
+    FAR,
+    Ipv4Addr::new(192, 0, 2, 10),
+    Ipv4Addr::new(192, 0, 2, 11),
+    Ipv4Addr::new(192, 0, 2, 12),
+];
+
+/// A host that remembers so many destinations, its peer by, and its gateway the peer.
+fn host_behind_gateway(destinations: usize) -> Scene {
+    Card::default().host(|config| {
+        let addresses = vec![crate::Ipv4Cidr::new(HOST, 24).unwrap()];
+        config.ipv4 = Ipv4Config::Static { addresses, gateway: Some(PEER) };
+        config.destinations = destinations;
+    })
+}
 
 /// What happens to a host.
 #[derive(Clone, Debug)]
@@ -164,8 +180,9 @@ proptest! {
     #[test]
     fn whatever_happens_the_same_frames_are_sent_as_without_templates(
         happenings in proptest::collection::vec(happening(), 1..200),
+        destinations in prop_oneof![Just(2_usize), Just(1_024)],
     ) {
-        let mut twins = Twins::new(behind_gateway);
+        let mut twins = Twins::new(|| host_behind_gateway(destinations));
         let socket = twins.both(|scene| scene.stack.udp_bind(7).unwrap());
         twins.both(|scene| scene.stack.udp_bind(8).unwrap());
         for happening in &happenings {
@@ -241,11 +258,7 @@ fn who_is_sent_to_all_the_time_is_still_asked_whether_it_is_there() {
 /// And a destination stays one of those that were sent to of late, about which errors are believed.
 #[test]
 fn who_is_sent_to_all_the_time_is_not_forgotten_for_others() {
-    let mut scene = Card::default().host(|config| {
-        let addresses = vec![crate::Ipv4Cidr::new(HOST, 24).unwrap()];
-        config.ipv4 = Ipv4Config::Static { addresses, gateway: Some(PEER) };
-        config.destinations = 4;
-    });
+    let mut scene = host_behind_gateway(4);
     let socket = scene.stack.udp_bind(7).unwrap();
     let send = |scene: &mut Scene, to: Ipv4Addr| {
         scene.send_v4(7, (to, 9), b"x", &Options::default()).unwrap();
