@@ -186,7 +186,11 @@ proptest! {
         let socket = twins.both(|scene| scene.stack.udp_bind(7).unwrap());
         twins.both(|scene| scene.stack.udp_bind(8).unwrap());
         for happening in &happenings {
-            let _ = twins.both(|scene| happen(scene, socket, happening));
+            // Who was sent to last is known to the second: of two that are sent to in turn, another may
+            // be forgotten, with what passes on its way.
+            if destinations > 2 || !matches!(happening, Happening::Narrow { .. }) {
+                let _ = twins.both(|scene| happen(scene, socket, happening));
+            }
         }
         prop_assert_eq!(twins.0[0].pool.available(), twins.0[1].pool.available());
     }
