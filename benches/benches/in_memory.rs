@@ -1,9 +1,10 @@
-//! How long one datagram takes through a stack in memory, mnet's and smoltcp's, with the same frames.
+//! How long a datagram takes through a stack in memory, mnet's and smoltcp's, with the same frames; and
+//! each part of its way by itself.
 
 use std::time::Duration;
 
 use criterion::Criterion;
-use mnet_bench::{CASES, Host};
+use mnet_bench::Subject;
 
 fn main() {
     let mut criterion = Criterion::default()
@@ -12,12 +13,12 @@ fn main() {
         .sample_size(20)
         .without_plots()
         .configure_from_args();
-    for &case in CASES {
+    for subject in Subject::all() {
         // Started when it is first asked for: most are filtered out if a filter is given.
-        let mut host = None;
-        criterion.bench_function(&case.to_string(), |bencher| {
-            let host = host.get_or_insert_with(|| Host::start(case));
-            bencher.iter_custom(|count| host.run(count).elapsed);
+        let mut run = None;
+        criterion.bench_function(&subject.to_string(), |bencher| {
+            let run = run.get_or_insert_with(|| subject.start());
+            bencher.iter_custom(run);
         });
     }
     criterion.final_summary();
