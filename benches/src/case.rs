@@ -1,5 +1,7 @@
 use std::fmt;
 
+use crate::{Host, Run, Subject};
+
 /// One thing that is measured.
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
@@ -68,6 +70,21 @@ impl fmt::Display for Family {
             Self::V4 => "v4",
             Self::V6 => "v6",
         })
+    }
+}
+
+impl Subject for Case {
+    fn stack(&self) -> Stack {
+        self.stack
+    }
+
+    fn start(self) -> Run {
+        let host = Host::start(self);
+        if let many @ 2.. = self.ports.max(self.peers) {
+            // Each port, and each peer, has been spoken to before.
+            let _ = host.run(many.min(10_000) as u64);
+        }
+        Box::new(move |count| host.run(count).elapsed)
     }
 }
 

@@ -11,15 +11,13 @@ mod committed;
 pub mod frames;
 mod host;
 mod load;
-mod part;
-mod subject;
+mod measure;
 
 pub use case::{CASES, Case, Family, Stack, Way};
 pub use committed::Committed;
 pub use host::Host;
-pub use load::Load;
-pub use part::{Part, Run, Task};
-pub use subject::Subject;
+pub use load::{FIRST_PORT, Load};
+pub use measure::{Run, Subject, instructions, times};
 
 /// The middle one of what was measured; 0 if nothing was.
 #[must_use]

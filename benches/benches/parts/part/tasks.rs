@@ -7,8 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use mkernel::{WaitKey, WaitList};
-
-use super::Run;
+use mnet_bench::Run;
 
 /// Two tasks that wait for each other, as tasks wait for sockets.
 struct Pair {

@@ -2,36 +2,35 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::load::FIRST_PORT;
-use crate::{Family, Stack, frames};
+use mnet_bench::{FIRST_PORT, Family, Run, Stack, Subject, frames};
 
-mod mnet;
-mod smoltcp;
+pub(crate) mod mnet;
+pub(crate) mod smoltcp;
 mod tasks;
 
 /// Bytes of payload in a datagram, if there is no reason for more.
-const SIZE: usize = 64;
+pub(crate) const SIZE: usize = 64;
 /// Bytes of payload in one that comes in six fragments.
 const LARGE: usize = 8_192;
 /// Neighbours of which each has been forgotten when it is asked for again.
-const NEIGHBORS: usize = 1_024;
+pub(crate) const NEIGHBORS: usize = 1_024;
 /// Seconds from one datagram to a neighbour that is not known to the next: by then none is in use.
 const PAUSE: u64 = 60;
 
 /// One part of a stack, by itself.
 #[derive(Clone, Copy, Debug)]
-pub struct Part {
+pub(crate) struct Part {
     /// Whose it is.
-    pub stack: Stack,
+    pub(crate) stack: Stack,
     /// What it does.
-    pub task: Task,
+    pub(crate) task: Task,
 }
 
 /// What a part of a stack does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Task {
+pub(crate) enum Task {
     /// It reads the headers of a frame, and checks their lengths: who sent what to whom.
     Parse(Family),
     /// It makes the checksum of so many bytes.
@@ -50,13 +49,9 @@ pub enum Task {
     WakeToPoll,
 }
 
-/// What repeats something so often, and says how long that took.
-pub type Run = Box<dyn FnMut(u64) -> Duration>;
-
 impl Part {
     /// All that is measured. smoltcp has no pool and no tasks, and does not do fragments of IPv6.
-    #[must_use]
-    pub fn all() -> Vec<Self> {
+    pub(crate) fn all() -> Vec<Self> {
         use Family::{V4, V6};
         use Task::{Checksum, Demultiplex, NeighborMiss, Parse, Pool, Reassembly, WakeToPoll};
 
@@ -74,10 +69,14 @@ impl Part {
         all.extend([Pool, WakeToPoll].map(ours));
         all
     }
+}
 
-    /// Gets it ready.
-    #[must_use]
-    pub fn start(self) -> Run {
+impl Subject for Part {
+    fn stack(&self) -> Stack {
+        self.stack
+    }
+
+    fn start(self) -> Run {
         match (self.stack, self.task) {
             (Stack::Mnet, Task::Parse(family)) => mnet::parse(family),
             (Stack::Smoltcp, Task::Parse(family)) => smoltcp::parse(family),
@@ -119,16 +118,16 @@ impl fmt::Display for Part {
 
 /// What a frame says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Read<'a> {
-    source: IpAddr,
-    destination: IpAddr,
-    from: u16,
-    to: u16,
-    payload: &'a [u8],
+pub(crate) struct Read<'a> {
+    pub(crate) source: IpAddr,
+    pub(crate) destination: IpAddr,
+    pub(crate) from: u16,
+    pub(crate) to: u16,
+    pub(crate) payload: &'a [u8],
 }
 
 /// A datagram in one frame.
-fn frame(family: Family) -> Vec<u8> {
+pub(crate) fn frame(family: Family) -> Vec<u8> {
     let peer = (frames::neighbor(family, 0), 5_000);
     frames::datagram(peer, FIRST_PORT, &frames::payload(SIZE)).remove(0)
 }
@@ -153,37 +152,4 @@ fn repeat(mut once: impl FnMut() + 'static) -> Run {
 /// What takes turns: 0, 1, … up to below `count`, and again.
 fn turns(count: usize) -> impl Iterator<Item = usize> {
     (0..count).cycle()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_part_does_what_it_says() {
-        for part in Part::all() {
-            let count = match part.task {
-                // They see for themselves that what they do is done.
-                Task::NeighborMiss(..) => 2 * NEIGHBORS as u64,
-                _ => 100,
-            };
-            let _ = part.start()(count);
-        }
-    }
-
-    #[test]
-    fn both_stacks_read_the_same_in_a_frame_and_make_the_same_sums() {
-        for family in [Family::V4, Family::V6] {
-            let frame = frame(family);
-            let read = mnet::read(family, &frame).unwrap();
-            assert_eq!(Some(read), smoltcp::read(family, &frame));
-            let expected = (frames::neighbor(family, 0), frames::host(family), 5_000, FIRST_PORT);
-            assert_eq!((read.source, read.destination, read.from, read.to), expected);
-            assert_eq!(read.payload, frames::payload(SIZE));
-        }
-        for size in [20, 64, 1_400] {
-            let bytes = frames::payload(size);
-            assert_eq!(mnet::sum(&bytes), smoltcp::sum(&bytes));
-        }
-    }
 }

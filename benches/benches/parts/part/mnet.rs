@@ -6,13 +6,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use mnet_bench::{FIRST_PORT, Family, Run, frames};
 use mnet_proto::wire::{Checksum, ethernet, ipv4, ipv6, udp};
 use mnet_proto::{Config, Event, Ipv4Cidr, Ipv4Config, Ipv6Cidr, SocketId, Stack};
 use netdev::{Checksums, Device, Gone, Instant, Mac, Packet, Pool, Received};
 
-use super::{LARGE, NEIGHBORS, PAUSE, Read, Run, SIZE, fragments, frame, repeat, turns};
-use crate::load::FIRST_PORT;
-use crate::{Family, frames};
+use super::{LARGE, NEIGHBORS, PAUSE, Read, SIZE, fragments, frame, repeat, turns};
 
 pub(super) fn parse(family: Family) -> Run {
     let frame = frame(family);
@@ -21,7 +20,7 @@ pub(super) fn parse(family: Family) -> Run {
     })
 }
 
-pub(super) fn read(family: Family, frame: &[u8]) -> Option<Read<'_>> {
+pub(crate) fn read(family: Family, frame: &[u8]) -> Option<Read<'_>> {
     let header = ethernet::Header::parse(frame)?;
     let packet = &frame[ethernet::HEADER_LEN..];
     let (source, destination, datagram): (IpAddr, IpAddr, _) = match family {
@@ -59,7 +58,7 @@ pub(super) fn checksum(size: usize) -> Run {
     })
 }
 
-pub(super) fn sum(bytes: &[u8]) -> u16 {
+pub(crate) fn sum(bytes: &[u8]) -> u16 {
     u16::from_be_bytes(Checksum::new().add_bytes(bytes).finish())
 }
 

@@ -3,6 +3,7 @@
 use std::hint::black_box;
 use std::net::IpAddr;
 
+use mnet_bench::{FIRST_PORT, Family, Run, frames};
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{
     Checksum, ChecksumCapabilities, Device, DeviceCapabilities, Medium, RxToken, TxToken,
@@ -14,9 +15,7 @@ use smoltcp::wire::{
     Ipv4Packet, Ipv6Packet, UdpPacket, checksum as wire,
 };
 
-use super::{LARGE, NEIGHBORS, PAUSE, Read, Run, SIZE, fragments, frame, repeat, turns};
-use crate::load::FIRST_PORT;
-use crate::{Family, frames};
+use super::{LARGE, NEIGHBORS, PAUSE, Read, SIZE, fragments, frame, repeat, turns};
 
 pub(super) fn parse(family: Family) -> Run {
     let frame = frame(family);
@@ -25,7 +24,7 @@ pub(super) fn parse(family: Family) -> Run {
     })
 }
 
-pub(super) fn read(family: Family, frame: &[u8]) -> Option<Read<'_>> {
+pub(crate) fn read(family: Family, frame: &[u8]) -> Option<Read<'_>> {
     let frame = EthernetFrame::new_checked(frame).ok()?;
     let (source, destination, datagram): (IpAddr, IpAddr, _) = match family {
         Family::V4 => {
@@ -55,7 +54,7 @@ pub(super) fn checksum(size: usize) -> Run {
     })
 }
 
-pub(super) fn sum(bytes: &[u8]) -> u16 {
+pub(crate) fn sum(bytes: &[u8]) -> u16 {
     !wire::data(bytes)
 }
 
