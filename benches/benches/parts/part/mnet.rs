@@ -168,7 +168,7 @@ impl Host {
     /// The datagram that has come for this socket.
     fn receive(&mut self, socket: SocketId) -> Packet {
         assert_eq!(self.stack.poll_event(), Some(Event::Readable(socket)));
-        self.stack.udp_mut().receive(socket).expect("it has come").packet
+        self.stack.udp_mut().receive(socket).expect("it has come").into_packet()
     }
 
     /// The frame that is to be sent.
