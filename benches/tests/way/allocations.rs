@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use mnet::Config;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
-use self::echo::{Case, Echo};
+use self::echo::{Case, Echo, in_time};
 use self::link::Places;
 
 #[global_allocator]
@@ -23,7 +23,7 @@ const TRIES: usize = 10;
 
 #[test]
 fn thousands_of_echoes_allocate_nothing() {
-    mkernel::block_on(async {
+    in_time(async {
         for echo in Echo::start_all(Case::all(&[64], &[1, 32])).await {
             // Queues grow to what they need.
             echo.run(1_000).await;

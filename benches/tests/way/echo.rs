@@ -1,10 +1,10 @@
 use std::cell::RefCell;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use mkernel::{sleep, spawn};
+use mkernel::{sleep, spawn, timeout};
 use mnet::{Config, Ipv4Cidr, Ipv4Config, Ipv6Cidr, Stack, UdpSocket};
 use mnet_bench::{Family, frames};
 
@@ -13,6 +13,14 @@ use crate::link::{Card, Link, Places, address};
 const PORT: u16 = 7;
 /// So long after its start a host has its addresses to itself (RFC 4862 §5.4).
 const CLAIMED: Duration = Duration::from_secs(3);
+
+/// How long all echoes of a test may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs a test; fails if it comes to no end, as an answer is missing.
+pub(crate) fn in_time(test: impl Future<Output = ()> + 'static) {
+    mkernel::block_on(timeout(PATIENCE, test)).expect("each datagram is answered");
+}
 
 /// How a service answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,12 +8,12 @@
 mod echo;
 mod link;
 
-use self::echo::{Case, Echo, Service};
+use self::echo::{Case, Echo, Service, in_time};
 use self::link::Places;
 
 #[test]
 fn a_payload_is_read_and_written_in_the_packet_that_it_came_or_goes_in() {
-    mkernel::block_on(async {
+    in_time(async {
         for echo in Echo::start_all(Case::all(&[1, 64, 1_400], &[1])).await {
             echo.run(100).await;
             let places = echo.places();
