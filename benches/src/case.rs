@@ -1,5 +1,7 @@
 use std::fmt;
 
+use crate::{Host, Run, Subject};
+
 /// One thing that is measured.
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
@@ -29,6 +31,15 @@ pub enum Stack {
     Smoltcp,
 }
 
+impl fmt::Display for Stack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Mnet => "mnet",
+            Self::Smoltcp => "smoltcp",
+        })
+    }
+}
+
 /// What the host does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
@@ -53,6 +64,30 @@ pub enum Family {
     V6,
 }
 
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V4 => "v4",
+            Self::V6 => "v6",
+        })
+    }
+}
+
+impl Subject for Case {
+    fn stack(&self) -> Stack {
+        self.stack
+    }
+
+    fn start(self) -> Run {
+        let host = Host::start(self);
+        if let many @ 2.. = self.ports.max(self.peers) {
+            // Each port, and each peer, has been spoken to before.
+            let _ = host.run(many.min(10_000) as u64);
+        }
+        Box::new(move |count| host.run(count).elapsed)
+    }
+}
+
 impl fmt::Display for Case {
     /// Its name: `echo/mnet-reply/v4/64`, and what else there is of ports, peers and windows.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,16 +97,9 @@ impl fmt::Display for Case {
             Way::Source => "send",
             Way::Segments => "segments",
         };
-        let stack = match (self.stack, self.way) {
-            (Stack::Mnet, Way::Reply) => "mnet-reply",
-            (Stack::Mnet, _) => "mnet",
-            (Stack::Smoltcp, _) => "smoltcp",
-        };
-        let family = match self.family {
-            Family::V4 => "v4",
-            Family::V6 => "v6",
-        };
-        write!(f, "{kind}/{stack}/{family}/{}", self.size)?;
+        let Self { stack, family, size, .. } = self;
+        let how = if self.way == Way::Reply { "-reply" } else { "" };
+        write!(f, "{kind}/{stack}{how}/{family}/{size}")?;
         for (name, count) in [("ports", self.ports), ("peers", self.peers), ("window", self.window)]
         {
             if count > 1 {

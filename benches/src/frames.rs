@@ -141,20 +141,14 @@ fn in_ipv6(pool: &Pool, payload: &Packet, source: Ipv6Addr, to: Ipv6Addr) -> Vec
 /// What the link says to a frame that asks who has an address: that [`PEER`] has it.
 #[must_use]
 pub fn answer(frame: &[u8]) -> Option<Vec<u8>> {
-    let pool = Pool::new(1, 2_048);
-    let mut packet = pool.take()?;
     let (header, body) = ethernet::Header::ref_from_prefix(frame).ok()?;
     match header.ethertype.get() {
         ethernet::ARP => {
             let arp = arp::Arp::parse(body).filter(|arp| arp.opcode() == arp::REQUEST)?;
-            let (_, wanted) = arp.target();
+            let ((_, wanted), (_, to)) = (arp.target(), arp.sender());
             // It asks whether somebody else has what is its own.
-            if IpAddr::V4(wanted) == host(Family::V4) {
-                return None;
-            }
-            let reply = arp::Arp::new(arp::REPLY, (PEER, wanted), arp.sender());
-            assert!(reply.emit(&mut packet));
-            Some(framed(packet, HOST, ethernet::ARP))
+            let its_own = IpAddr::V4(wanted) == host(Family::V4);
+            (!its_own).then(|| has_v4(wanted, to))
         }
         ethernet::IPV6 => {
             let (header, message) = ipv6::Header::ref_from_prefix(body).ok()?;
@@ -162,22 +156,42 @@ pub fn answer(frame: &[u8]) -> Option<Vec<u8>> {
                 && message.first() == Some(&icmpv6::NEIGHBOR_SOLICIT)
                 && !header.source().is_unspecified();
             let wanted = <[u8; 16]>::try_from(message.get(8..24)?).ok().filter(|_| asks)?;
-            let (wanted, to) = (Ipv6Addr::from(wanted), header.source());
-            let flags = ndp::AdvertFlags { router: false, solicited: true, overrides: true };
-            assert!(ndp::neighbor_advert(&mut packet, flags, wanted, Some(PEER), wanted, to));
-            let fields = ipv6::Fields {
-                source: wanted,
-                destination: to,
-                next_header: ipv6::ICMP,
-                hop_limit: 255,
-                traffic_class: 0,
-                flow_label: 0,
-            };
-            assert!(ipv6::Header::emit(&mut packet, &fields));
-            Some(framed(packet, HOST, ethernet::IPV6))
+            Some(has_v6(wanted.into(), header.source()))
         }
         _ => None,
     }
+}
+
+/// What the link says to the host when that asks who has an address: that [`PEER`] has it.
+#[must_use]
+pub fn has(wanted: IpAddr) -> Vec<u8> {
+    match (wanted, host(Family::V4), host(Family::V6)) {
+        (IpAddr::V4(wanted), IpAddr::V4(to), _) => has_v4(wanted, to),
+        (IpAddr::V6(wanted), _, IpAddr::V6(to)) => has_v6(wanted, to),
+        _ => unreachable!("a family has addresses of one kind"),
+    }
+}
+
+fn has_v4(wanted: Ipv4Addr, to: Ipv4Addr) -> Vec<u8> {
+    let mut packet = Pool::new(1, 2_048).take().unwrap();
+    assert!(arp::Arp::new(arp::REPLY, (PEER, wanted), (HOST, to)).emit(&mut packet));
+    framed(packet, HOST, ethernet::ARP)
+}
+
+fn has_v6(wanted: Ipv6Addr, to: Ipv6Addr) -> Vec<u8> {
+    let mut packet = Pool::new(1, 2_048).take().unwrap();
+    let flags = ndp::AdvertFlags { router: false, solicited: true, overrides: true };
+    assert!(ndp::neighbor_advert(&mut packet, flags, wanted, Some(PEER), wanted, to));
+    let fields = ipv6::Fields {
+        source: wanted,
+        destination: to,
+        next_header: ipv6::ICMP,
+        hop_limit: 255,
+        traffic_class: 0,
+        flow_label: 0,
+    };
+    assert!(ipv6::Header::emit(&mut packet, &fields));
+    framed(packet, HOST, ethernet::IPV6)
 }
 
 /// Whether a frame holds UDP, or a part of it.

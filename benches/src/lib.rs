@@ -7,13 +7,17 @@
 #![allow(clippy::unwrap_used, reason = "a bench that cannot run has nothing to say")]
 
 mod case;
+mod committed;
 pub mod frames;
 mod host;
 mod load;
+mod measure;
 
 pub use case::{CASES, Case, Family, Stack, Way};
+pub use committed::Committed;
 pub use host::Host;
-pub use load::Load;
+pub use load::{FIRST_PORT, Load};
+pub use measure::{Run, Subject, instructions, times};
 
 /// The middle one of what was measured; 0 if nothing was.
 #[must_use]

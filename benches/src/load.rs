@@ -3,7 +3,7 @@ use std::collections::VecDeque;
 use crate::{Case, Way, frames};
 
 /// Where a host's bound ports begin.
-pub(crate) const FIRST_PORT: u16 = 1_000;
+pub const FIRST_PORT: u16 = 1_000;
 
 /// The link: what is said to the host, and what it answers.
 pub struct Load {

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a bench that cannot run has nothing to say")]
 
 mod load;
+mod memory;
 mod server;
 
 use std::time::Duration;
@@ -15,6 +16,7 @@ use mnet_bench::median;
 use mnet_tests::{Namespace, built};
 
 use self::load::Load;
+use self::memory::Resident;
 use self::server::{Kind, Server};
 
 /// How often each server has its turn, and for how long.
@@ -31,6 +33,9 @@ fn main() {
         [network, .., "--reflect"] => return server::reflect(network),
         ["--linux"] => return server::echo(),
         _ => {}
+    }
+    if arguments.iter().any(|argument| argument == "--starts") {
+        return starts();
     }
     let servers: Vec<_> = Kind::ALL.into_iter().map(Server::start).collect();
     println!("echoes a second, and p50/p99/p99.9 in µs; CPU: µs that the server takes for one");
@@ -81,17 +86,21 @@ fn compare(servers: &[Server], load: &Load) {
 /// Times the start of the tender to the first reply, and says how large image and processes are.
 fn starts() {
     let namespace = Namespace::new();
-    let (mut times, mut memory) = (Vec::new(), 0);
-    for _ in 0..STARTS {
-        let (time, resident) = server::start(&namespace);
-        times.push(time.as_secs_f64() * 1e3);
-        memory = resident;
-    }
+    let times: Vec<_> =
+        (0..STARTS).map(|_| server::start(&namespace).as_secs_f64() * 1e3).collect();
     let worst = times.iter().copied().fold(0.0, f64::max);
     println!(
         "\nstart of the tender to the first reply: p50 {:.1} ms, worst {worst:.1} ms",
         median(times)
     );
     let size = fs::metadata(&built().echo).map_or(0, |image| image.len());
-    println!("echo image: {size} bytes; resident while serving: {memory} KiB, tender and image");
+    println!("echo image: {size} bytes");
+    for packets in ["--packets=1024", "--packets=256"] {
+        let load = Load { size: 1_400, window: 32, time: TURN };
+        let Resident { once, sum } = server::resident(&namespace, packets, &load);
+        println!(
+            "tender and image after a load, {packets}: {once} KiB resident; {sum} KiB if what both \
+             have is counted twice"
+        );
+    }
 }

@@ -11,6 +11,9 @@ use mnet_tests::{Namespace, PATIENCE, Running, TAP, build, built, client};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, read, write};
 
+use crate::load::Load;
+use crate::memory::Resident;
+
 /// What answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -99,9 +102,8 @@ impl Server {
     }
 }
 
-/// How long after its start an image answers first, and how many KiB it has in memory then, with the
-/// tender.
-pub(crate) fn start(namespace: &Namespace) -> (Duration, u64) {
+/// How long after its start an image answers first.
+pub(crate) fn start(namespace: &Namespace) -> Duration {
     // From within the namespace, lest the start of `ip netns exec` be measured too.
     let running = namespace.inside(|| {
         let mut tender = Command::new(&built().tender);
@@ -109,13 +111,17 @@ pub(crate) fn start(namespace: &Namespace) -> (Duration, u64) {
         Running::start(tender.arg(network).arg(&built().echo).arg(ADDRESS))
     });
     let replied = namespace.inside(first_reply);
-    let resident = |process: String| {
-        let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.split_whitespace().next().unwrap().parse::<u64>().unwrap()
-    };
-    let tender = running.pid().as_raw_nonzero().to_string();
-    (replied - running.started, processes(tender).map(resident).sum())
+    replied - running.started
+}
+
+/// What tender and image have in memory once they have served a load, with as many packets as the
+/// argument says.
+pub(crate) fn resident(namespace: &Namespace, packets: &str, load: &Load) -> Resident {
+    let running = namespace.echo(&format!("{ADDRESS} {packets}"));
+    namespace.inside(first_reply);
+    let outcome = namespace.inside(|| load.run(ECHO.into()));
+    assert!(outcome.received > 0);
+    Resident::of(processes(running.pid().as_raw_nonzero().to_string()))
 }
 
 /// A process and its children.

@@ -192,6 +192,16 @@ impl Config {
         self
     }
 
+    /// Asks for so many packet buffers, of which as great a share as by default may wait for tasks,
+    /// neighbours and the device.
+    pub fn set_packets(&mut self, packets: usize) {
+        self.packets = packets;
+        self.receive_queues = packets / 2;
+        self.receive_queue = packets / 4;
+        self.neighbor_queues = packets / 4;
+        self.transmit_queue = packets / 8;
+    }
+
     pub(crate) fn route_limits(&self) -> routes::Limits {
         routes::Limits { routers: self.routers, prefixes: self.prefixes, others: self.routes }
     }
@@ -389,5 +399,25 @@ mod tests {
         let ipv6 = Ipv6Config { enabled: false, ..Ipv6Config::default() };
         let nothing = Config { ipv4: Ipv4Config::Off, ipv6, ..Config::default() };
         assert_eq!(nothing.check(1_500), Err(ConfigError::Nothing));
+    }
+
+    #[test]
+    fn of_fewer_packets_the_same_shares_may_wait() {
+        let bounds = |config: &Config| {
+            let Config { packets, receive_queues, receive_queue, .. } = config;
+            [
+                *packets,
+                *receive_queues,
+                *receive_queue,
+                config.neighbor_queues,
+                config.transmit_queue,
+            ]
+        };
+        let default = bounds(&Config::default());
+        let mut config = Config::default();
+        config.set_packets(256);
+        assert_eq!(bounds(&config), default.map(|bound| bound / 4));
+        config.set_packets(1_024);
+        assert_eq!(bounds(&config), default);
     }
 }

@@ -10,12 +10,13 @@ const IPV4: &str = "--ipv4";
 const IPV4_GATEWAY: &str = "--ipv4-gateway";
 const IPV6: &str = "--ipv6";
 const IPV6_GATEWAY: &str = "--ipv6-gateway";
+const PACKETS: &str = "--packets";
 
 /// Whether an argument of the image is one of the stack's, so that a service can pass over it.
 #[must_use]
 pub fn is_argument(argument: &str) -> bool {
     let name = argument.split_once('=').map_or(argument, |(name, _)| name);
-    matches!(name, IPV4 | IPV4_GATEWAY | IPV6 | IPV6_GATEWAY)
+    matches!(name, IPV4 | IPV4_GATEWAY | IPV6 | IPV6_GATEWAY | PACKETS)
 }
 
 /// The configuration that the image's arguments ask for.
@@ -54,6 +55,11 @@ fn parse<'a>(arguments: impl Iterator<Item = &'a str>) -> Result<Config, Argumen
                 let gateway: Option<Ipv6Addr> = value.parse().ok();
                 let reason = "not an address, such as fe80::1";
                 config.ipv6.gateway = Some(gateway.ok_or_else(|| malformed(&reason))?);
+            }
+            (PACKETS, _) => {
+                let packets = value.parse::<u16>().ok().filter(|&packets| packets >= 8);
+                let reason = "not a number from 8 to 65535";
+                config.set_packets(packets.ok_or_else(|| malformed(&reason))?.into());
             }
             _ => {}
         }
@@ -146,7 +152,10 @@ mod tests {
         assert!(!config.ipv6.enabled);
         assert_eq!(parsed("--ipv4=none").unwrap().ipv4, Ipv4Config::Off);
 
-        for ours in ["--ipv4=10.0.0.2/24", "--ipv4-gateway", "--ipv6=none", "--ipv6-gateway=::"] {
+        assert_eq!(parsed("--packets=256 --ipv4=none").unwrap().packets, 256);
+
+        let ours = ["--ipv4=10.0.0.2/24", "--ipv4-gateway", "--ipv6=none", "--ipv6-gateway=::"];
+        for ours in ours.into_iter().chain(["--packets=8"]) {
             assert!(is_argument(ours), "{ours}");
         }
         assert!(!is_argument("--port=7") && !is_argument("--ipv44=1"));
@@ -168,6 +177,9 @@ mod tests {
         }
         let bad = "--ipv6-gateway=10.0.0.1";
         assert_eq!(refused(bad), format!("{bad}: not an address, such as fe80::1"));
+        for bad in ["--packets=7", "--packets=65536", "--packets=many", "--packets"] {
+            assert_eq!(refused(bad), format!("{bad}: not a number from 8 to 65535"));
+        }
         assert!(refused("--ipv4-gateway=10.0.0.1").contains("give the image an address"));
         assert!(
             refused("--ipv4=none --ipv4=10.0.0.2/24")
