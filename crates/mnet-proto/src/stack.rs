@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::array;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
@@ -77,8 +78,7 @@ impl Stack {
         config.check(link.mtu)?;
         let mut random = ChaCha20Rng::from_seed(seed);
         let dhcp = (config.ipv4 == Ipv4Config::Dhcp).then(|| {
-            let mut seed = [0; 32];
-            random.fill_bytes(&mut seed);
+            let seed = array::from_fn(|_| random.next_u32() as u8);
             Client::new(link.mac, link.mtu, seed)
         });
         let mut stack = Self {

@@ -3,6 +3,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::fmt;
+use core::mem::ManuallyDrop;
 
 /// Free bytes before a fresh packet's window, for the headers that layers put before it.
 ///
@@ -84,7 +85,7 @@ impl Pool {
         buffer.start = HEADROOM as u32;
         buffer.end = HEADROOM as u32;
         buffer.pool = Some(Rc::clone(&self.shared));
-        Some(Packet { buffer: Some(buffer) })
+        Some(Packet::new(buffer))
     }
 
     /// Takes a packet for a frame to be received, if there are more than are kept back for
@@ -108,7 +109,7 @@ impl Pool {
         let mut buffer = Box::new(Buffer::new(Vec::new()));
         buffer.large = true;
         buffer.pool = Some(Rc::clone(&self.shared));
-        buffer.reallocate(size).then_some(Packet { buffer: Some(buffer) })
+        buffer.reallocate(size).then(|| Packet::new(buffer))
     }
 
     /// Takes a packet with `room` bytes or more behind [`HEADROOM`]: a large one only if others
@@ -176,8 +177,8 @@ impl fmt::Debug for Pool {
 ///
 /// It is as large as a pointer, so that it costs nothing to hand it on.
 pub struct Packet {
-    // There until the packet is dropped.
-    buffer: Option<Box<Buffer>>,
+    // There until the packet is dropped, which takes it out by itself.
+    buffer: ManuallyDrop<Option<Box<Buffer>>>,
 }
 
 struct Buffer {
@@ -229,6 +230,11 @@ impl Buffer {
 }
 
 impl Packet {
+    #[inline]
+    fn new(buffer: Box<Buffer>) -> Self {
+        Self { buffer: ManuallyDrop::new(Some(buffer)) }
+    }
+
     #[inline]
     fn buffer(&self) -> &Buffer {
         self.buffer.as_deref().unwrap_or_else(|| gone())
@@ -434,7 +440,6 @@ fn gone() -> ! {
 }
 
 impl Drop for Packet {
-    #[inline]
     fn drop(&mut self) {
         let Some(mut buffer) = self.buffer.take() else { return };
         let Some(pool) = buffer.pool.take() else { return };

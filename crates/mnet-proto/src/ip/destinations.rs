@@ -32,6 +32,8 @@ pub(crate) struct Destinations {
     generation: u32,
     // Changes when a route does, or may.
     changes: u32,
+    // Whether any router has ever said that something goes by another neighbour.
+    redirected: bool,
 }
 
 struct Destination {
@@ -89,7 +91,12 @@ impl Destination {
 impl Destinations {
     pub(crate) fn new(max: usize, keyed: ByAddress) -> Self {
         let max = NonZeroUsize::new(max).unwrap_or(NonZeroUsize::MIN);
-        Self { entries: LruCache::with_hasher(max, keyed), generation: 0, changes: 0 }
+        Self {
+            entries: LruCache::with_hasher(max, keyed),
+            generation: 0,
+            changes: 0,
+            redirected: false,
+        }
     }
 
     /// Forgets the routes: something on which they depend has changed.
@@ -266,6 +273,7 @@ impl Destinations {
         }
         entry.redirect = Some(Redirect { next_hop, until: now + REDIRECT });
         entry.route.next_hop = next_hop;
+        self.redirected = true;
         self.change();
         true
     }
@@ -273,6 +281,9 @@ impl Destinations {
     /// Takes note that a neighbour is no router: nothing goes by it because a router has said so,
     /// but what is for itself.
     pub(crate) fn no_router(&mut self, neighbor: IpAddr) {
+        if !self.redirected {
+            return;
+        }
         self.change();
         for (&destination, entry) in self.entries.iter_mut() {
             if entry.goes_by(neighbor) && destination != neighbor {
@@ -284,6 +295,9 @@ impl Destinations {
 
     /// Sends nothing by this neighbour any more only because a router has said so.
     pub(crate) fn remove_redirects(&mut self, next_hop: IpAddr) {
+        if !self.redirected {
+            return;
+        }
         self.change();
         for (_, entry) in self.entries.iter_mut() {
             if entry.goes_by(next_hop) {

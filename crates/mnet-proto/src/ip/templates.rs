@@ -214,7 +214,7 @@ impl Template {
     }
 
     /// Writes all headers in front of a packet that fits. `checksum` is UDP's, if that is known.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn write(&mut self, packet: &mut Packet, checksum: Option<[u8; 2]>) -> bool {
         let (from, to) = self.flow;
         let pseudo = self.pseudo;

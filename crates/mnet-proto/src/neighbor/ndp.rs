@@ -1,6 +1,7 @@
 //! Neighbour discovery: IPv6's way to ask for a neighbour, and to find out who else has an address
 //! (RFC 4861 §7, §8; RFC 4862 §5.4).
 
+use core::array;
 use core::net::{IpAddr, Ipv6Addr};
 
 use netdev::{Instant, Mac, Packet};
@@ -206,7 +207,7 @@ pub(crate) fn handle_timeout(ip: &mut Ip, now: Instant) {
         let step = own.claim.step_v6(now, silence);
         if step == Some(Step::Probe) {
             // RFC 7527 §4.1: so that a message that comes back is known to be no other's.
-            ip.random.fill_bytes(&mut own.nonce);
+            own.nonce = array::from_fn(|_| ip.random.next_u32() as u8);
         }
         let own = *own;
         match step {

@@ -30,12 +30,13 @@ impl Checksum {
         }
         let (words, rest) = rest.as_chunks::<8>();
         sum = words.iter().fold(sum, |sum, word| sum.add_u64(*word));
-        if rest.is_empty() {
-            return sum;
-        }
-        let mut last = [0; 8];
-        last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-        sum.add_u64(last)
+        // What is left is read at once and not byte by byte into a word, which would have to wait until
+        // all of it is written.
+        let (long, rest) = rest.as_chunks::<4>();
+        sum = long.iter().fold(sum, |sum, word| sum.add(u32::from_ne_bytes(*word).into()));
+        let (short, rest) = rest.as_chunks::<2>();
+        sum = short.iter().fold(sum, |sum, word| sum.add(u16::from_ne_bytes(*word).into()));
+        rest.iter().fold(sum, |sum, &last| sum.add(u16::from_ne_bytes([last, 0]).into()))
     }
 
     #[inline]
