@@ -394,7 +394,7 @@ proptest! {
         let mut scene = scene_with(|config| config.ipv6.interface_id = Default::default());
         scene.stack.udp_bind(7).unwrap();
         for (kind, changes, length, noise, header) in frames {
-            let short: [u8; 8] = std::array::from_fn(|at| noise.get(at).copied().unwrap_or(1));
+            let short: [u8; 8] = array::from_fn(|at| noise.get(at).copied().unwrap_or(1));
             let datagram = match kind {
                 0 => udp6(&noise),
                 1 => echo(&noise),
