@@ -43,11 +43,12 @@ const TARGET: &str = "x86_64-unknown-none";
 
 /// How an image is compiled: for size, but for speed where every datagram passes, and without what
 /// nobody reads.
-const PROFILE: [&str; 9] = [
+const PROFILE: [&str; 10] = [
     r#"inherits="release""#,
     r#"opt-level="z""#,
     r#"package.mnet.opt-level="s""#,
-    "package.netdev.opt-level=3",
+    r#"package.netdev.opt-level="s""#,
+    r#"package.mkernel.opt-level="s""#,
     "lto=true",
     "codegen-units=1",
     r#"panic="abort""#,

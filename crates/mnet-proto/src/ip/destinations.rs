@@ -161,8 +161,7 @@ impl Destinations {
     /// is what the host chooses, or was asked for: `by_request`.
     pub(crate) fn set_route(&mut self, now: Instant, mut route: Route, by_request: bool) -> Route {
         let generation = self.generation;
-        let new = || Destination::new(route, by_request, generation, (0, 0));
-        let entry = self.entries.get_or_insert_mut(route.destination, new);
+        let (entry, _) = self.entry(route, by_request, (0, 0));
         entry.path_mtu = entry.path_mtu.filter(|path| now < path.until);
         if let Some(path) = entry.path_mtu {
             route.mtu = route.mtu.min(path.mtu);
@@ -177,12 +176,18 @@ impl Destinations {
     /// Remembers the route to a destination of which nothing was known, from a source that was asked for,
     /// and what goes there; `false`, and nothing done, if something was.
     pub(crate) fn begin(&mut self, route: Route, flow: Flow) -> bool {
+        self.entry(route, true, flow).1
+    }
+
+    /// The entry for a route's destination, made of these if there was none, and whether it was.
+    #[inline(never)]
+    fn entry(&mut self, route: Route, by_request: bool, flow: Flow) -> (&mut Destination, bool) {
         let (generation, mut is_new) = (self.generation, false);
-        self.entries.get_or_insert_mut(route.destination, || {
+        let entry = self.entries.get_or_insert_mut(route.destination, || {
             is_new = true;
-            Destination::new(route, true, generation, flow)
+            Destination::new(route, by_request, generation, flow)
         });
-        is_new
+        (entry, is_new)
     }
 
     /// Remembers the route to one of whom others have spoken, or who was answered. That takes no place
