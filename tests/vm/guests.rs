@@ -1,9 +1,14 @@
-//! Guests of a few instructions, which do what they may not.
+//! Guests of a few instructions, which do what no image of ours does: look at how they start, and do
+//! what they may not.
 
 use std::fs;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixDatagram;
 use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mnet_tests::Running;
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::Signal;
 use solo5_abi::Entry;
 use zerocopy::IntoBytes;
@@ -40,6 +45,11 @@ fn call_with(number: u16, words: &[u64]) -> (Vec<u8>, Vec<u8>) {
     (call(number, DATA as u32), data)
 }
 
+/// `mov [address], rax`
+fn store(address: u64) -> Vec<u8> {
+    [&[0x48, 0x89, 0x04, 0x25][..], &(address as u32).to_le_bytes()].concat()
+}
+
 /// A tender about to run a guest of this code and data, on a user network.
 fn tender(code: &[u8], data: &[u8]) -> Command {
     let mut command = with(code, data, &[Entry::net("service")]);
@@ -63,6 +73,79 @@ fn run(mut tender: Command) -> (i32, String) {
     let output = tender.output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     (output.status.code().unwrap(), [String::from_utf8(output.stdout).unwrap(), said].concat())
+}
+
+/// The processor is as Solo5 starts it, except that pages may be kept from being executed; and a
+/// call that no image makes here works, too.
+pub(super) fn start_as_under_solo5() {
+    // Each is brought into rax.
+    let state: [(&str, &[u8], u64); 11] = [
+        ("rsp", &[0x48, 0x89, 0xe0], (4 << 20) - 8),
+        ("rdi", &[0x48, 0x89, 0xf8], 0x1_0000),
+        ("rflags", &[0x9c, 0x58], 2),
+        // The bit of the coprocessor is always set.
+        ("cr0", &[0x0f, 0x20, 0xc0], 0x8001_0031),
+        ("cr3", &[0x0f, 0x20, 0xd8], 0x2000),
+        ("cr4", &[0x0f, 0x20, 0xe0], 0x620),
+        ("efer", &[0xb9, 0x80, 0, 0, 0xc0, 0x0f, 0x32], 0xd00),
+        ("cs", &[0x8c, 0xc8], 8),
+        ("ss", &[0x8c, 0xd0], 16),
+        ("ds", &[0x8c, 0xd8], 16),
+        // cpuid 1; and edx, 1 << 9; mov eax, edx: whether there are interrupts.
+        ("apic", &[0xb8, 1, 0, 0, 0, 0x0f, 0xa2, 0x81, 0xe2, 0, 2, 0, 0, 0x89, 0xd0], 0),
+    ];
+    let size = (state.len() as u64 + 1) * 8;
+    let arguments = DATA + size;
+    let mut code = Vec::new();
+    for (place, (_, read, _)) in (DATA..).step_by(8).zip(state) {
+        code.extend([read, &store(place)].concat());
+    }
+    // What it has found, and the time, are put to the console.
+    code.extend(call(1, (arguments - 8) as u32));
+    code.extend(call(2, arguments as u32));
+    code.extend(call(8, arguments as u32 + 16));
+    let mut data = vec![0; size as usize];
+    data.extend([DATA, size, 0, 3].map(u64::to_le_bytes).as_flattened());
+    let mut tender = with(&code, &data, &[]);
+    let output = tender.arg(IMAGE).output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let (words, _) = output.stdout.as_chunks();
+    let mut words = words.iter().map(|word| u64::from_le_bytes(*word));
+    for (what, _, expected) in state {
+        assert_eq!(words.next(), Some(expected), "{what}");
+    }
+    let told = UNIX_EPOCH + Duration::from_nanos(words.next().unwrap());
+    let now = SystemTime::now();
+    assert!(told <= now && now < told + Duration::from_secs(10), "{told:?}, not {now:?}");
+}
+
+/// What a guest has put into the ring is sent, even if it halts at once; and the network may be
+/// whatever is open already.
+pub(super) fn send_all_before_they_end() {
+    const COUNT: u32 = 9;
+    const FRAME: [u8; 64] = [7; 64];
+    let (ours, theirs) = UnixDatagram::pair().unwrap();
+    fcntl_setfd(&theirs, FdFlags::empty()).unwrap();
+    let buffer = DATA + 512;
+    let (mut code, mut data) = call_with(7, &[1, buffer, 64, 9]);
+    data.extend([0u64, 0, 5].map(u64::to_le_bytes).as_flattened());
+    for number in 0..COUNT {
+        code.extend(entry(number, [1, 1, buffer as u32, 0, 64, number]));
+    }
+    // No kick: the host may sleep, and is to look by itself.
+    code.extend(tail(COUNT));
+    code.extend(call(8, DATA as u32 + 40));
+    let mut tender = with(&code, &data, &[Entry::net("service")]);
+    tender.arg(format!("--net:service=@{}", theirs.as_raw_fd())).arg(IMAGE);
+    ours.send(&FRAME).unwrap();
+    assert_eq!(run(tender), (5, String::new()));
+    ours.set_nonblocking(true).unwrap();
+    let mut received = [0; 128];
+    for number in 0..COUNT {
+        let length = ours.recv(&mut received).unwrap_or_else(|error| panic!("{number}: {error}"));
+        assert_eq!(received[..length], FRAME, "{number}");
+    }
+    assert!(ours.recv(&mut received).is_err(), "that was all");
 }
 
 pub(super) fn are_refused() {
@@ -135,21 +218,23 @@ pub(super) fn are_refused() {
     assert_eq!(run(tender(&code, &data)).0, 2);
 }
 
-/// A guest that puts an entry of these words into the ring, moves the tail and spins.
-fn entry(words: [u32; 6], tail: u32) -> Vec<u8> {
-    // At the end of 4 MiB, in 13 pages.
-    const RING: u32 = (4 << 20) - 13 * 4096;
-    // mov dword [address], value
-    let store = |address: u32, value: u32| {
-        [&[0xc7, 0x04, 0x25], &address.to_le_bytes()[..], &value.to_le_bytes()].concat()
-    };
-    let mut code = Vec::new();
-    for (address, word) in (RING + 128..).step_by(4).zip(words) {
-        code.extend(store(address, word));
-    }
-    code.extend(store(RING, tail));
-    code.extend([set(0), out(0x600), vec![0xeb, 0xfe]].concat());
-    code
+/// Where the ring of a guest is: at the end of 4 MiB, in 13 pages.
+const RING: u32 = (4 << 20) - 13 * 4096;
+
+/// `mov dword [address], value`
+fn set_at(address: u32, value: u32) -> Vec<u8> {
+    [&[0xc7, 0x04, 0x25], &address.to_le_bytes()[..], &value.to_le_bytes()].concat()
+}
+
+/// Puts an entry of these words into the ring.
+fn entry(number: u32, words: [u32; 6]) -> Vec<u8> {
+    let places = (RING + 128 + number * 32..).step_by(4);
+    places.zip(words).flat_map(|(place, word)| set_at(place, word)).collect()
+}
+
+/// Moves the ring's tail.
+fn tail(tail: u32) -> Vec<u8> {
+    set_at(RING, tail)
 }
 
 fn by_the_ring_too() {
@@ -163,7 +248,8 @@ fn by_the_ring_too() {
         ([3, 1, DATA as u32, 0, 64, 0], 1, "it asked for operation 3 in the ring"),
         ([1, 1, DATA as u32, 0, 64, 0], 1_025, "it put 1025 entries into the ring at once"),
     ] {
-        let (status, said) = run(tender(&entry(words, tail), &[]));
+        let code = [entry(0, words), self::tail(tail), set(0), out(0x600), vec![0xeb, 0xfe]];
+        let (status, said) = run(tender(&code.concat(), &[]));
         assert_eq!(status, 255, "{said}");
         assert!(
             said.starts_with(&format!("mnet-tender: the image was ended: {expected}")),
@@ -201,9 +287,17 @@ pub(super) fn have_block_devices() {
     assert_eq!(access(WRITE, 512, 512), (ok, String::new()));
     assert_eq!(access(READ, 512, 512), (ok, String::new()), "it was written");
     assert_eq!(access(READ, 4096 - 512, 512), (7 << 4 | ok, String::new()));
-    for (offset, length) in
-        [(4096, 512), (1, 512), (u64::MAX - 511, 512), (0, 511), (0, 1_024), (0, 0)]
-    {
+    assert_eq!(access(WRITE, 0, 1_024), (ok, String::new()), "several at once");
+    assert_eq!(access(READ, 512, 1_024), (ok, String::new()));
+    for (offset, length) in [
+        (4096, 512),
+        (4096 - 512, 1_024),
+        (1, 512),
+        (u64::MAX - 511, 512),
+        (0, 511),
+        (0, 1_023),
+        (0, 0),
+    ] {
         assert_eq!(access(READ, offset, length).0, invalid, "{length} bytes at {offset}");
         assert_eq!(access(WRITE, offset, length).0, invalid, "{length} bytes at {offset}");
     }

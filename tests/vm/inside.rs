@@ -18,12 +18,15 @@ mod guests;
 const ECHO: &str = "/echo.hvt";
 
 fn main() {
-    let checks: [(&str, fn()); 8] = [
+    let checks: [(&str, fn()); 11] = [
         ("10,000 datagrams come back by the ring", by_the_ring),
         ("the command runs it on a user network", on_a_user_network),
         ("an image that ends by itself passes its status on", status),
         ("an image says where it fails", failures),
+        ("what other crates have for tasks works", tasks),
         ("2,000 datagrams come back by calls", by_calls),
+        ("a guest starts as under Solo5", guests::start_as_under_solo5),
+        ("a guest's frames are sent before it ends", guests::send_all_before_they_end),
         ("blocks are read and written", guests::have_block_devices),
         ("without KVM the tender says what to do", without_kvm),
         ("a guest that does what it may not is refused, by name", guests::are_refused),
@@ -106,7 +109,9 @@ fn exchange(address: IpAddr, count: u32) {
 }
 
 fn on_a_user_network() {
-    let arguments = ["run", ECHO, "--publish=127.0.0.1:0:7/udp"];
+    const CAPTURE: &str = "/tmp/frames.pcap";
+    let pcap = format!("--pcap={CAPTURE}");
+    let arguments = ["run", ECHO, "--publish=127.0.0.1:0:7/udp", &pcap];
     let running = Running::start(Command::new("/cargo-mnet").args(arguments));
     let address = running.published(7);
     let mut running = running.ready();
@@ -114,6 +119,29 @@ fn on_a_user_network() {
     is_confined(&running.image());
     running.signal(Signal::INT);
     assert_eq!(running.wait().code(), Some(130));
+    let ports = captured(&fs::read(CAPTURE).unwrap());
+    // Each way.
+    assert_eq!(ports.iter().filter(|[_, to]| *to == 7).count(), 20, "{ports:?}");
+    assert_eq!(ports.iter().filter(|[from, _]| *from == 7).count(), 20, "{ports:?}");
+}
+
+/// The ports of the UDP datagrams over IPv4 in a capture, of which each frame must be whole.
+fn captured(capture: &[u8]) -> Vec<[u16; 2]> {
+    let (header, mut records) = capture.split_at(24);
+    let word = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().unwrap());
+    // Nanoseconds or microseconds; the last word says that it is Ethernet.
+    assert!([0xa1b2_c3d4, 0xa1b2_3c4d].contains(&word(&header[..4])) && word(&header[20..]) == 1);
+    let mut ports = Vec::new();
+    while !records.is_empty() {
+        let (header, rest) = records.split_at(16);
+        assert_eq!(header[8..12], header[12..], "a frame is cut");
+        let (frame, rest) = rest.split_at(word(&header[8..12]) as usize);
+        if frame[12..14] == [8, 0] && frame[23] == 17 {
+            ports.push([34, 36].map(|at| u16::from_be_bytes([frame[at], frame[at + 1]])));
+        }
+        records = rest;
+    }
+    ports
 }
 
 fn status() {
@@ -158,6 +186,13 @@ fn failures() {
         let _ = faulted.line(register);
     }
     assert_eq!(faulted.wait().code(), Some(255));
+}
+
+fn tasks() {
+    let mut running = Running::start(&mut tender(&["--net:service=user", "/runtime.hvt", "--try"]));
+    let line = running.line("tried: ");
+    assert!(line.ends_with("tried: Some((true, true)) of heap, asleep true"), "{line}");
+    assert_eq!(running.wait().code(), Some(0));
 }
 
 fn without_kvm() {

@@ -4,7 +4,7 @@ use std::io::stdout;
 use std::os::fd::AsFd;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::{pread, pwrite};
+use rustix::io::{Errno, pread, pwrite};
 use rustix::time::{ClockId, clock_gettime};
 use solo5_abi::hvt::{
     BlockRead, BlockWrite, Call, Halt, NetRead, NetWrite, PORT, Poll, Puts, Walltime, result,
@@ -29,7 +29,11 @@ pub(crate) struct Calls<'g> {
 }
 
 impl<'g> Calls<'g> {
+    /// To be made before the process is confined.
     pub(crate) fn new(memory: &'g Memory, devices: &'g [Device]) -> Self {
+        // Where the kernel's code for it lies is found out the first time, by what is not allowed
+        // any more when the guest asks.
+        let _ = clock_gettime(ClockId::Realtime);
         let is_net = |device: &&Device| matches!(device.backing, Backing::Net { .. });
         let networks = || devices.iter().filter(is_net);
         let largest = devices.iter().map(|device| match device.backing {
@@ -90,18 +94,41 @@ impl<'g> Calls<'g> {
         slice.ok_or(Fault::Pointer { call: C::NUMBER, address, length })
     }
 
-    /// The device, if a block of it lies there and has this length.
-    fn block(&self, handle: u64, offset: u64, length: u64) -> Option<&'g Device> {
-        self.devices.iter().find(|device| match device.backing {
+    /// The device and its block size, if whole blocks of it lie there.
+    fn blocks(&self, handle: u64, offset: u64, length: u64) -> Option<(&'g Device, usize)> {
+        self.devices.iter().find_map(|device| match device.backing {
             Backing::Block { capacity, block_size } => {
-                let block_size = u64::from(block_size);
-                device.index as u64 == handle
-                    && length == block_size
-                    && offset.is_multiple_of(block_size)
-                    && offset.checked_add(length).is_some_and(|end| end <= capacity)
+                let are_there = device.index as u64 == handle
+                    && length > 0
+                    && length.is_multiple_of(block_size.into())
+                    && offset.is_multiple_of(block_size.into())
+                    && offset.checked_add(length).is_some_and(|end| end <= capacity);
+                are_there.then_some((device, block_size.into()))
             }
-            Backing::Net { .. } => false,
+            Backing::Net { .. } => None,
         })
+    }
+
+    /// Does with each block of the slice, and its offset, what must do all of it; gives the call's
+    /// result.
+    fn each_block(
+        &mut self,
+        size: usize,
+        mut offset: u64,
+        slice: VolatileSlice<'_>,
+        mut access: impl FnMut(VolatileSlice<'_>, &mut [u8], u64) -> Result<usize, Errno>,
+    ) -> i32 {
+        let mut left = Ok(slice);
+        while let Ok(slice) = left
+            && !slice.is_empty()
+        {
+            if access(slice, &mut self.block[..size], offset) != Ok(size) {
+                return result::UNSPECIFIED;
+            }
+            offset += size as u64;
+            left = slice.offset(size);
+        }
+        result::OK
     }
 
     fn walltime(&mut self, call: &mut Walltime) -> Result<(), Fault> {
@@ -159,27 +186,28 @@ impl<'g> Calls<'g> {
 
     fn block_write(&mut self, call: &mut BlockWrite) -> Result<(), Fault> {
         let slice = self.slice::<BlockWrite>(call.data, call.length)?;
-        let Some(device) = self.block(call.handle, call.offset, call.length) else {
+        let Some((device, size)) = self.blocks(call.handle, call.offset, call.length) else {
             call.result = result::INVALID;
             return Ok(());
         };
-        let bytes = &mut self.block[..slice.len()];
-        slice.copy_to(bytes);
-        let written = pwrite(&device.file, bytes, call.offset);
-        call.result = if written == Ok(bytes.len()) { result::OK } else { result::UNSPECIFIED };
+        call.result = self.each_block(size, call.offset, slice, |slice, block, offset| {
+            slice.copy_to(block);
+            pwrite(&device.file, block, offset)
+        });
         Ok(())
     }
 
     fn block_read(&mut self, call: &mut BlockRead) -> Result<(), Fault> {
         let slice = self.slice::<BlockRead>(call.data, call.length)?;
-        let Some(device) = self.block(call.handle, call.offset, call.length) else {
+        let Some((device, size)) = self.blocks(call.handle, call.offset, call.length) else {
             call.result = result::INVALID;
             return Ok(());
         };
-        let bytes = &mut self.block[..slice.len()];
-        let read = pread(&device.file, &mut *bytes, call.offset);
-        call.result = if read == Ok(bytes.len()) { result::OK } else { result::UNSPECIFIED };
-        slice.copy_from(bytes);
+        call.result = self.each_block(size, call.offset, slice, |slice, block, offset| {
+            let read = pread(&device.file, &mut *block, offset);
+            slice.copy_from(block);
+            read
+        });
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::thread;
 
+use rustix::event::poll;
 use rustix::io::Errno;
 use rustix::process::Pid;
 use solo5_abi::EXIT_ABORT;
@@ -17,7 +18,7 @@ use super::memory::Memory;
 use super::page_tables::{self, Access};
 use super::processor::{GDT, Machine};
 use super::refusal::{Fault, Refusal};
-use super::ring::Ring;
+use super::ring::{Ended, Ring};
 use super::{BOOT_INFO_BASE, Guest, seccomp};
 use crate::boot;
 use crate::image::{PAGE, Segment};
@@ -46,18 +47,18 @@ impl launch::Guest for Guest {
         }
         self.load(&machine, memory).map_err(|error| (Step::Load, error))?;
 
-        let started = AtomicBool::new(false);
+        let (started, ended) = (AtomicBool::new(false), Ended::new());
         thread::scope(|scope| {
             if let Some(base) = self.ring {
                 let (devices, counters) = (&self.devices, &self.counters);
-                let (kick, started) = (&kick, &started);
+                let (kick, started, ended) = (&kick, &started, &ended);
                 scope.spawn(move || {
                     started.store(true, Release);
-                    let refusal = match Ring::new(memory, base, devices, kick, counters) {
-                        Some(ring) => ring.run(),
-                        None => Refusal::in_ring(Fault::Memory(base)),
-                    };
-                    refuse(report, refusal)
+                    let ring = Ring::new(memory, base, devices, kick, ended, counters);
+                    end(
+                        report,
+                        ring.ok_or(Refusal::in_ring(Fault::Memory(base))).and_then(Ring::run),
+                    )
                 });
                 // What a thread does to begin is not allowed any more after.
                 while !started.load(Acquire) {
@@ -72,18 +73,27 @@ impl launch::Guest for Guest {
             };
             seccomp::apply(&descriptors, &self.devices).map_err(|error| (Step::Filter, error))?;
             match machine.run(&mut calls) {
-                Ok(status) => exit(status),
-                Err(refusal) => refuse(report, refusal),
+                Ok(status) if self.ring.is_some() => {
+                    // What is in the ring is still sent: its thread ends the process.
+                    let _ = ended.set(status);
+                    let _ = kick.write(1);
+                    loop {
+                        let _ = poll(&mut [], None);
+                    }
+                }
+                ended => end(report, ended),
             }
         })
     }
 }
 
-/// Ends this process, as the guest did what it may not.
-fn refuse(report: &OwnedFd, refusal: Refusal) -> ! {
-    // If that fails, the status alone must do.
-    let _ = rustix::io::write(report, &refusal.to_bytes());
-    exit(EXIT_ABORT)
+/// Ends this process, as the guest has ended, or did what it may not.
+fn end(report: &OwnedFd, ended: Result<i32, Refusal>) -> ! {
+    exit(ended.unwrap_or_else(|refusal| {
+        // If that fails, the status alone must do.
+        let _ = rustix::io::write(report, &refusal.to_bytes());
+        EXIT_ABORT
+    }))
 }
 
 impl Guest {

@@ -103,6 +103,8 @@ impl Machine {
             cr3: PAGE_TABLES_BASE,
             cr4: CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT,
             efer: EFER_LME | EFER_LMA | EFER_NXE,
+            // There are no interrupts: the processor says so, too.
+            apic_base: 0,
             ..before
         };
         self.processor.set_sregs(&sregs).map_err(errno)?;

@@ -2,6 +2,7 @@
 
 use std::hint;
 use std::mem::offset_of;
+use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
 use std::sync::atomic::fence;
 
@@ -27,6 +28,9 @@ const RING: u16 = 0;
 /// How often to look for entries before the thread sleeps.
 const SPINS: u32 = 4096;
 
+/// The exit status of a guest that has halted: nothing comes into its ring any more.
+pub(crate) type Ended = OnceLock<i32>;
+
 /// The host's side of a ring. The guest may change any of it at any time: each entry is copied
 /// before it is looked at, and no index of the host's is read back.
 pub(crate) struct Ring<'g> {
@@ -34,6 +38,7 @@ pub(crate) struct Ring<'g> {
     shared: VolatileSlice<'g>,
     devices: &'g [Device],
     kick: &'g EventFd,
+    ended: &'g Ended,
     counters: &'g Counters,
     /// The next entry to be seen to, and the next completion to be written. They run on.
     head: u32,
@@ -47,33 +52,40 @@ impl<'g> Ring<'g> {
         base: u64,
         devices: &'g [Device],
         kick: &'g EventFd,
+        ended: &'g Ended,
         counters: &'g Counters,
     ) -> Option<Self> {
         let shared = memory.slice(Alleged { address: base, length: SIZE })?;
-        Some(Self { memory, shared, devices, kick, counters, head: 0, completed: 0 })
+        Some(Self { memory, shared, devices, kick, ended, counters, head: 0, completed: 0 })
     }
 
-    /// Does what the guest asks for, for ever: until the guest asks for what it may not.
-    pub(crate) fn run(mut self) -> Refusal {
+    /// Does what the guest asks for until the guest has ended, and gives its exit status; or until
+    /// it asks for what it may not.
+    pub(crate) fn run(mut self) -> Result<i32, Refusal> {
         loop {
-            let tail = self.wait();
-            if let Err(fault) = self.take(tail) {
-                return Refusal::in_ring(fault);
+            match self.wait() {
+                Wake::Entries(tail) => self.take(tail).map_err(Refusal::in_ring)?,
+                Wake::Ended(status) => return Ok(status),
             }
         }
     }
 
-    /// Waits for entries, and gives the index behind the last.
-    fn wait(&self) -> u32 {
+    /// Waits for entries, or the end of the guest when all its entries have been seen to.
+    fn wait(&self) -> Wake {
         let mut needs_kick = false;
         loop {
             for _ in 0..SPINS {
+                // Looked at first: what the guest has put in before its end is there then.
+                let ended = self.ended.get();
                 let tail = self.load(offset_of!(hvt::Ring, entry_tail));
                 if tail != self.head {
                     if needs_kick {
                         self.store(offset_of!(hvt::Ring, needs_kick), 0);
                     }
-                    return tail;
+                    return Wake::Entries(tail);
+                }
+                if let Some(&status) = ended {
+                    return Wake::Ended(status);
                 }
                 if needs_kick {
                     break;
@@ -172,6 +184,14 @@ impl<'g> Ring<'g> {
         // As above.
         let _ = self.shared.store(value, index, Release);
     }
+}
+
+/// What there is to do.
+enum Wake {
+    /// To see to the entries before this index.
+    Entries(u32),
+    /// To end with this status.
+    Ended(i32),
 }
 
 fn alleged(entry: Entry) -> Alleged {

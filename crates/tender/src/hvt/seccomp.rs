@@ -36,6 +36,8 @@ fn allowed(descriptors: &Descriptors, devices: &[Device]) -> Vec<(i64, Vec<Condi
         (libc::SYS_ioctl, vec![processor, IsInt(1, KVM_RUN)]),
         (libc::SYS_ioctl, vec![processor, IsInt(1, KVM_GET_REGS)]),
         (libc::SYS_read, vec![on(descriptors.kick)]),
+        // The ring's thread is woken so at the end.
+        (libc::SYS_write, vec![on(descriptors.kick)]),
         (libc::SYS_write, vec![on(descriptors.report)]),
         (libc::SYS_write, vec![on(CONSOLE)]),
         // It waits for the devices, which are all that it can name.
