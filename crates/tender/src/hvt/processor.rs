@@ -46,7 +46,7 @@ impl Machine {
             flags: 0,
             guest_phys_addr: 0,
             memory_size: memory.size(),
-            userspace_addr: memory.host_address()?,
+            userspace_addr: memory.host_address(),
         };
         // SAFETY: the region is memory that is mapped for ever, and that this process uses by
         // volatile accesses only.
