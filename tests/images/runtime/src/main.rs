@@ -82,7 +82,9 @@ async fn try_all() {
     let mut interval = interval(Duration::from_millis(5));
     let first = interval.tick().await;
     interval.tick().await;
-    assert_eq!(interval.tick().await - first, Duration::from_millis(10));
+    let passed = (interval.tick().await - first).as_micros();
+    // Who comes late, as may be where much else runs, misses a tick.
+    assert!(passed >= 10_000 && passed.is_multiple_of(5_000), "{passed}");
     let stats = stats();
     let heap = stats.heap.map(|heap| (heap.used <= heap.peak, heap.peak < heap.size));
     log::info!("tried: {:?} of heap, asleep {}", heap, stats.asleep > Duration::from_millis(5));
