@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
 use std::sync::atomic::fence;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use solo5_abi::hvt::{self, Completion, Entry, RING_SIZE, operation, result};
 use vm_memory::{Bytes, VolatileSlice};
 use vmm_sys_util::eventfd::EventFd;
@@ -28,6 +28,9 @@ const RING: u16 = 0;
 /// How often to look for entries before the thread sleeps.
 const SPINS: u32 = 4096;
 
+/// How long to wait for a device to take a frame of a guest that has ended.
+const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
 /// The exit status of a guest that has halted: nothing comes into its ring any more.
 pub(crate) type Ended = OnceLock<i32>;
 
@@ -43,6 +46,8 @@ pub(crate) struct Ring<'g> {
     /// The next entry to be seen to, and the next completion to be written. They run on.
     head: u32,
     completed: u32,
+    /// Whether a device took nothing for long after the guest's end.
+    is_stuck: bool,
 }
 
 impl<'g> Ring<'g> {
@@ -56,7 +61,17 @@ impl<'g> Ring<'g> {
         counters: &'g Counters,
     ) -> Option<Self> {
         let shared = memory.slice(Alleged { address: base, length: SIZE })?;
-        Some(Self { memory, shared, devices, kick, ended, counters, head: 0, completed: 0 })
+        Some(Self {
+            memory,
+            shared,
+            devices,
+            kick,
+            ended,
+            counters,
+            head: 0,
+            completed: 0,
+            is_stuck: false,
+        })
     }
 
     /// Does what the guest asks for until the guest has ended, and gives its exit status; or until
@@ -127,14 +142,19 @@ impl<'g> Ring<'g> {
         Ok(())
     }
 
-    fn send(&self, entry: Entry) -> Result<(), Fault> {
+    fn send(&mut self, entry: Entry) -> Result<(), Fault> {
         let frame = frames::frame(self.memory, RING, alleged(entry))?;
         let Some(device) = frames::network(self.devices, entry.handle.into()) else {
             return Ok(());
         };
-        // Nobody is told what becomes of it: it has to wait while the device has no room.
+        // Nobody is told what becomes of it: it has to wait while the device has no room, but not
+        // for ever when the guest has ended.
         while frames::send(device, &frame) == result::AGAIN {
-            let _ = poll(&mut [PollFd::new(&device.file, PollFlags::OUT)], None);
+            if self.is_stuck {
+                return Ok(());
+            }
+            let waited = poll(&mut [PollFd::new(&device.file, PollFlags::OUT)], Some(&PATIENCE));
+            self.is_stuck = waited == Ok(0) && self.ended.get().is_some();
         }
         self.counters.count(Counter::Sent);
         Ok(())
