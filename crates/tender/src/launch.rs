@@ -59,7 +59,12 @@ pub(crate) trait Guest {
 /// As for [`Guest::enter`].
 pub(crate) unsafe fn enter(guest: &impl Guest, parent: Pid, report: &OwnedFd) -> ! {
     // SAFETY: as the caller promises.
-    let Err((step, error)) = unsafe { guest.enter(parent, report) };
+    let Err(failure) = unsafe { guest.enter(parent, report) };
+    fail(report, failure)
+}
+
+/// Ends this process, which has not become an image.
+pub(crate) fn fail(report: &OwnedFd, (step, error): Failure) -> ! {
     let mut message = [0; 5];
     message[0] = step as u8;
     message[1..].copy_from_slice(&error.raw_os_error().to_ne_bytes());

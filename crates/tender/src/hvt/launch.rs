@@ -71,7 +71,10 @@ impl launch::Guest for Guest {
                 kick: kick.as_raw_fd(),
                 report: report.as_raw_fd(),
             };
-            seccomp::apply(&descriptors, &self.devices).map_err(|error| (Step::Filter, error))?;
+            if let Err(error) = seccomp::apply(&descriptors, &self.devices) {
+                // The ring's thread would be waited for, for ever.
+                launch::fail(report, (Step::Filter, error))
+            }
             match machine.run(&mut calls) {
                 Ok(status) if self.ring.is_some() => {
                     // What is in the ring is still sent: its thread ends the process.
