@@ -82,6 +82,7 @@ fn next_hop(ip: &Ip, now: Instant, destination: IpAddr) -> Option<IpAddr> {
 }
 
 /// Whether an address can be another host's.
+#[inline(never)]
 pub(super) fn is_host(ip: &Ip, address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => ip.v4.is_other_host(address),
@@ -90,6 +91,7 @@ pub(super) fn is_host(ip: &Ip, address: IpAddr) -> bool {
 }
 
 /// By which router the routes lead to a destination: by none, if it is on the link.
+#[inline(never)]
 pub(super) fn gateway(ip: &Ip, destination: IpAddr) -> Option<Option<IpAddr>> {
     let is_reachable = |gateway| ip.neighbors.is_probably_reachable(gateway);
     Some(ip.routes.lookup(destination, is_reachable)?.gateway)

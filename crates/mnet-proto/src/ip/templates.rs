@@ -172,6 +172,7 @@ impl Template {
     }
 
     /// The same for another destination, which is reached from this source by the same neighbour.
+    #[inline(never)]
     pub(crate) fn readdressed(&self, destination: IpAddr) -> Option<Self> {
         let mut template = Self { destination, by_request: true, ..self.clone() };
         match (&mut template.front, destination) {
