@@ -59,14 +59,6 @@ impl<H> Shared<H> {
 }
 
 impl Shared {
-    /// Takes a packet with `length` bytes of payload in it, once the device has room.
-    pub(crate) async fn packet(&self, length: usize) -> Result<Packet, SendError> {
-        if self.is_congested() {
-            self.uncongested().await;
-        }
-        self.packet_now(length)
-    }
-
     /// Takes a packet with `length` bytes of payload in it.
     pub(crate) fn packet_now(&self, length: usize) -> Result<Packet, SendError> {
         if length > MAX_PAYLOAD_V6 {
@@ -138,6 +130,18 @@ impl Shared {
         if self.is_congested() {
             return Err(SendError::WouldBlock);
         }
+        self.send_with(local, to, length, fill)
+    }
+
+    /// Sends a datagram of `length` bytes that `fill` writes, whether the device takes frames or not.
+    #[inline]
+    pub(crate) fn send_with(
+        &self,
+        local: Local,
+        to: Destination,
+        length: usize,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Result<(), SendError> {
         let mut packet = self.packet_now(length)?;
         fill(packet.bytes_mut());
         self.send(local, to, packet)

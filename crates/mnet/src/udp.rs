@@ -250,7 +250,8 @@ pub(crate) async fn send_with(
     length: usize,
     fill: impl FnOnce(&mut [u8]),
 ) -> Result<(), SendError> {
-    let mut packet = shared.packet(length).await?;
-    fill(packet.bytes_mut());
-    shared.send(local, to, packet)
+    if shared.is_congested() {
+        shared.uncongested().await;
+    }
+    shared.send_with(local, to, length, fill)
 }

@@ -37,7 +37,13 @@ impl UdpSocket {
         payload: &[u8],
         to: impl Into<Destination>,
     ) -> Result<(), SendError> {
-        self.send_with(to, payload.len(), |room| room.copy_from_slice(payload)).await
+        self.check()?;
+        let Bound { shared, local, .. } = &*self.bound;
+        if shared.is_congested() {
+            shared.uncongested().await;
+        }
+        let fill = |room: &mut [u8]| room.copy_from_slice(payload);
+        shared.send_with(*local, to.into(), payload.len(), fill)
     }
 
     /// Sends a datagram of `length` bytes. `fill` writes its payload straight into the packet; what it
