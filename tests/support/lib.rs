@@ -89,6 +89,8 @@ pub fn serve_ports(
     let readme = workspace().join("unikernels").join(unikernel).join("README.md");
     let line = format!("\ncargo mnet run {unikernel}");
     assert!(fs::read_to_string(&readme).unwrap().contains(&line), "{readme:?}");
+    // How long that takes is nothing to wait for.
+    succeed(Command::new(&built().command).args(["build", unikernel]).current_dir(workspace()));
     let mut command = Command::new(&built().command);
     // Other ports than by default, lest two runs of the tests meet.
     command.args(["run", unikernel]);
