@@ -55,7 +55,7 @@ where
 }
 
 /// Runs a future, and all that it spawns, until it is done: what `#[mkernel::main]` does, for
-/// tests and for programs of a hosted process. Tasks that are left are dropped or forgotten.
+/// tests and for programs of a hosted process. Tasks that are left are dropped.
 ///
 /// # Panics
 /// If there is no entropy, or from within another `block_on`.
@@ -76,8 +76,10 @@ where
 /// # Panics
 /// In a hosted process, if this thread runs no tasks.
 pub(crate) fn spawn(future: impl Future<Output = ()> + 'static) -> Id {
+    let inbox = TASKS.with(|tasks| tasks.borrow().inbox.as_ref().map(Inbox::number));
+    let inbox = inbox.expect("a task is spawned from within block_on");
     let future = Box::pin(future);
-    TASKS.with(|tasks| tasks.borrow_mut().add(future))
+    TASKS.with(|tasks| tasks.borrow_mut().add(inbox, future))
 }
 
 /// Drops a task's future in the next round, unless it has ended by then.
@@ -173,10 +175,9 @@ impl Tasks {
         Self { inbox: None, entries: Slab::new(), queue: VecDeque::new(), spawned: 0 }
     }
 
-    fn add(&mut self, future: Task) -> Id {
-        let inbox = self.inbox.as_ref().expect("a task is spawned from within block_on");
+    fn add(&mut self, inbox: u16, future: Task) -> Id {
         let entry = self.entries.vacant_entry();
-        let id = Id::new(inbox.number(), entry.key(), self.spawned);
+        let id = Id::new(inbox, entry.key(), self.spawned);
         self.spawned = self.spawned.wrapping_add(1);
         entry.insert(Entry { id, queued: false, aborted: false, future: Some(future) });
         self.wake(id);

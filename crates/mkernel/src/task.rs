@@ -101,7 +101,10 @@ impl<T> JoinHandle<T> {
     /// });
     /// ```
     pub fn abort(&self) {
-        executor::abort(self.task);
+        // Another may have its number by now, if it has ended.
+        if !self.is_finished() {
+            executor::abort(self.task);
+        }
     }
 
     /// Whether the task has ended: by itself, or aborted and dropped.

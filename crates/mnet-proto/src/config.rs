@@ -193,13 +193,13 @@ impl Config {
     }
 
     /// Asks for so many packet buffers, of which as great a share as by default may wait for tasks,
-    /// neighbours and the device.
+    /// neighbours and the device: one of each at least.
     pub fn set_packets(&mut self, packets: usize) {
         self.packets = packets;
-        self.receive_queues = packets / 2;
-        self.receive_queue = packets / 4;
-        self.neighbor_queues = packets / 4;
-        self.transmit_queue = packets / 8;
+        self.receive_queues = (packets / 2).max(1);
+        self.receive_queue = (packets / 4).max(1);
+        self.neighbor_queues = (packets / 4).max(1);
+        self.transmit_queue = (packets / 8).max(1);
     }
 
     pub(crate) fn route_limits(&self) -> routes::Limits {

@@ -30,7 +30,7 @@ impl Datagram {
     /// What it says, to be changed: [`Datagram::reply`] then sends that.
     #[must_use]
     pub fn payload_mut(&mut self) -> &mut [u8] {
-        self.inner.packet_mut().bytes_mut()
+        self.inner.payload_mut()
     }
 
     /// Who sent it.
@@ -131,14 +131,13 @@ impl Datagram {
         length: usize,
         fill: impl FnOnce(&mut [u8]),
     ) -> Result<(), SendError> {
-        let packet = self.inner.packet_mut();
-        packet.truncate(length);
-        if packet.append(length - packet.len()).is_none() {
+        if !self.inner.resize(length) {
             let mut larger = self.shared.packet_now(length)?;
-            larger.bytes_mut()[..packet.len()].copy_from_slice(packet.bytes());
+            let payload = self.inner.payload();
+            larger.bytes_mut()[..payload.len()].copy_from_slice(payload);
             self.inner.move_to(larger);
         }
-        fill(self.inner.packet_mut().bytes_mut());
+        fill(self.inner.payload_mut());
         self.reply().await
     }
 }

@@ -102,10 +102,12 @@ impl Pool {
     /// Takes a large packet: its buffer is allocated for it, with `room` bytes or more behind
     /// [`HEADROOM`], more than any other of the pool has, and can [grow](Packet::grow). `None`
     /// if large packets would take up more than they may, or there is no memory.
-    ///
     #[must_use]
     pub fn take_large(&self, room: usize) -> Option<Packet> {
         let size = room.checked_add(HEADROOM)?.max(self.shared.size + 1);
+        if size > self.large_available() {
+            return None;
+        }
         let mut buffer = Box::new(Buffer::new(Vec::new()));
         buffer.large = true;
         buffer.pool = Some(Rc::clone(&self.shared));

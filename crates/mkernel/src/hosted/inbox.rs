@@ -32,7 +32,7 @@ pub(crate) struct Inbox {
 
 impl Inbox {
     /// # Panics
-    /// If 65,536 threads have one.
+    /// If 65,535 threads have one.
     pub(crate) fn open() -> Self {
         let shared = Arc::new(Shared {
             woken: Mutex::default(),

@@ -146,6 +146,17 @@ impl Destinations {
         sent.then_some((entry.route, entry.by_request))
     }
 
+    /// The destination that will be forgotten for the next that is new, if one will.
+    pub(crate) fn next_to_go(&self) -> Option<IpAddr> {
+        let is_full = self.entries.len() == self.entries.cap().get();
+        self.entries.peek_lru().filter(|_| is_full).map(|(&destination, _)| destination)
+    }
+
+    /// Lets a destination be the last to be forgotten.
+    pub(crate) fn keep(&mut self, destination: IpAddr) {
+        self.entries.promote(&destination);
+    }
+
     /// Whether anything was sent to a destination of late.
     pub(crate) fn is_known(&self, destination: IpAddr) -> bool {
         self.entries.peek(&destination).is_some_and(|entry| !entry.aside)

@@ -185,7 +185,7 @@ impl Ip {
                 config.destinations,
                 ByAddress(by_destination.0, by_destination.1),
             ),
-            templates: Templates::new(ByAddress(templates.0, templates.1)),
+            templates: Templates::new(ByAddress(templates.0, templates.1), config.destinations),
             identifications: Identifications::new(Keyed(numbers.0, numbers.1)),
             flows: ByAddress(flows.0, flows.1),
             neighbors: Cache::new(config, ByAddress(by_neighbor.0, by_neighbor.1)),
@@ -202,6 +202,16 @@ impl Ip {
         ipv4::start(&mut ip, config, now);
         ipv6::start(&mut ip, config, now);
         ip
+    }
+
+    /// Lets those destinations that are sent to by templates stay, when another needs the place of the one
+    /// whose turn it is to go.
+    pub(crate) fn keep_destinations_in_use(&mut self) {
+        while let Some(oldest) = self.destinations.next_to_go()
+            && self.templates.take_used(oldest)
+        {
+            self.destinations.keep(oldest);
+        }
     }
 
     /// Lets the next datagram to each destination go without a template.

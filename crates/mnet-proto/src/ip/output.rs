@@ -123,6 +123,7 @@ impl Ip {
             return Err(packet);
         };
         let template = template.readdressed(destination).filter(|known| known.fits(&packet));
+        self.keep_destinations_in_use();
         let Some(mut template) = template.filter(|_| self.destinations.begin(route, flow)) else {
             return Err(packet);
         };
@@ -170,6 +171,18 @@ impl Ip {
         Some(())
     }
 
+    /// Whether a template for a route is of use and not there: for one that is sent to again, or behind
+    /// a router.
+    fn lacks_template(&mut self, now: Instant, route: &Route, again: bool) -> bool {
+        let &Route { destination, source, next_hop, .. } = route;
+        let changes = self.changes();
+        if again {
+            return self.templates.get(now, changes, destination, Some(source)).is_none();
+        }
+        next_hop != destination
+            && self.templates.by_router(now, changes, next_hop, source).is_none()
+    }
+
     /// Sends a packet's window, a UDP datagram.
     #[inline]
     pub(super) fn send_udp_by(
@@ -181,13 +194,12 @@ impl Ip {
         packet: Packet,
     ) -> Result<(), SendError> {
         let again = self.destinations.sent(route.destination, flow);
-        let by_router = route.next_hop != route.destination;
         let plain = *options == SendOptions::default() && route.fits(packet.len(), options);
         self.send(now, route, ipv4::UDP, options, packet)?;
-        let known = |ip: &Self| {
-            ip.templates.by_router(now, ip.changes(), route.next_hop, route.source).is_some()
-        };
-        if plain && (again || by_router && !known(self)) {
+        if !plain {
+            // What goes without it pushes its flow out of those that are noted.
+            self.templates.remove(route.destination);
+        } else if self.lacks_template(now, route, again) {
             self.learn_template(now, route.destination, flow);
         }
         Ok(())

@@ -33,7 +33,11 @@ pub(super) fn route(
 ) -> Result<Route, SendError> {
     let route = find(ip, now, destination, source)?;
     let group = ip.cast(destination) != Cast::Unicast;
-    Ok(if group { route } else { ip.destinations.set_route(now, route, source.is_some()) })
+    if group {
+        return Ok(route);
+    }
+    ip.keep_destinations_in_use();
+    Ok(ip.destinations.set_route(now, route, source.is_some()))
 }
 
 /// Finds the way to a destination.

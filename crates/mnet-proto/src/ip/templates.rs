@@ -7,6 +7,7 @@
 
 use alloc::boxed::Box;
 use core::hash::BuildHasher;
+use core::mem;
 use core::net::{IpAddr, Ipv6Addr};
 use core::time::Duration;
 
@@ -18,12 +19,10 @@ use super::destinations::Flow;
 use crate::keyed::ByAddress;
 use crate::wire::{Checksum, ethernet, ipv4, ipv6, udp};
 
-/// How many templates there are: for destinations whose hashes differ in their last bits.
-const TEMPLATES: usize = 1_024;
 /// How long a template is used.
 const LIFETIME: Duration = Duration::from_secs(1);
 
-/// By destination.
+/// By destination: of those whose hashes are alike in their last bits, the last.
 pub(crate) struct Templates {
     // Each is made when it is first needed, and then used again.
     table: Box<[Option<Box<Template>>]>,
@@ -46,6 +45,7 @@ pub(crate) struct Template {
     header_len: u16,
     /// The flow that was last noted of the destination.
     pub(crate) flow: Flow,
+    used: bool,
     front: Front,
     // The device makes UDP's checksum.
     fills_udp: bool,
@@ -79,14 +79,17 @@ struct FrontV6 {
 }
 
 impl Templates {
-    pub(crate) fn new(keyed: ByAddress) -> Self {
-        Self { table: (0..TEMPLATES).map(|_| None).collect(), routers: [None, None], keyed }
+    /// No templates yet, and room for as many as there are destinations, or some more.
+    pub(crate) fn new(keyed: ByAddress, destinations: usize) -> Self {
+        let places = destinations.clamp(1, 1 << 16).next_power_of_two();
+        Self { table: (0..places).map(|_| None).collect(), routers: [None, None], keyed }
     }
 
     #[inline]
     fn place(&mut self, destination: IpAddr) -> &mut Option<Box<Template>> {
         let hash = self.keyed.hash_one(destination) as usize;
-        &mut self.table[hash % TEMPLATES]
+        let last = self.table.len() - 1;
+        &mut self.table[hash & last]
     }
 
     /// The template for a destination, if there is one that may be used: from this source, or from the
@@ -103,6 +106,21 @@ impl Templates {
         let fits = template.is_valid(now, changes, destination)
             && source.map_or(!template.by_request, |source| source == template.source);
         fits.then_some(template)
+    }
+
+    /// Whether a destination's template has been used since this was last asked.
+    pub(crate) fn take_used(&mut self, destination: IpAddr) -> bool {
+        let template = self.place(destination).as_deref_mut();
+        let template = template.filter(|template| template.destination == destination);
+        template.is_some_and(|template| mem::take(&mut template.used))
+    }
+
+    /// Forgets a destination's template.
+    pub(crate) fn remove(&mut self, destination: IpAddr) {
+        let place = self.place(destination);
+        if place.as_deref().is_some_and(|template| template.destination == destination) {
+            *place = None;
+        }
     }
 
     /// A template for what is sent from this source by a router, to be readdressed.
@@ -149,13 +167,22 @@ impl Template {
         (now, until): (Instant, Instant),
         changes: Changes,
     ) -> Option<Self> {
-        let front = if route.destination.is_ipv4() {
+        let (front, ethertype, protocol, ends) = if route.destination.is_ipv4() {
             let (front, _) = FrontV4::read_from_prefix(packet.bytes()).ok()?;
-            let sum = front.ip.sum_without_len();
-            Front::V4(front, (!checksums.fills_ipv4).then_some(sum))
+            let FrontV4 { ethernet, ip } = front;
+            let ends: (IpAddr, IpAddr) = (ip.source().into(), ip.destination().into());
+            let sum = (!checksums.fills_ipv4).then(|| ip.sum_without_len());
+            (Front::V4(front, sum), ethernet.ethertype.get(), ip.protocol, ends)
         } else {
-            Front::V6(FrontV6::read_from_prefix(packet.bytes()).ok()?.0)
+            let (front, _) = FrontV6::read_from_prefix(packet.bytes()).ok()?;
+            let FrontV6 { ethernet, ip } = front;
+            let ends = (ip.source().into(), ip.destination().into());
+            (Front::V6(front), ethernet.ethertype.get(), ip.next_header, ends)
         };
+        let is_ip = matches!(ethertype, ethernet::IPV4 | ethernet::IPV6);
+        if !is_ip || protocol != ipv4::UDP || ends != (route.source, route.destination) {
+            return None;
+        }
         Some(Self {
             destination: route.destination,
             source: route.source,
@@ -165,6 +192,7 @@ impl Template {
             mtu: route.mtu,
             header_len: route.header_len,
             flow,
+            used: false,
             front,
             fills_udp: checksums.fills_udp,
             pseudo: crate::udp::pseudo_header(route.source, route.destination, 0),
@@ -217,6 +245,7 @@ impl Template {
     /// Writes all headers in front of a packet that fits. `checksum` is UDP's, if that is known.
     #[inline(never)]
     pub(crate) fn write(&mut self, packet: &mut Packet, checksum: Option<[u8; 2]>) -> bool {
+        self.used = true;
         let (from, to) = self.flow;
         let pseudo = self.pseudo;
         let written = match checksum {

@@ -11,6 +11,7 @@
 //! ```
 
 use alloc::collections::VecDeque;
+use core::mem::{self, Discriminant};
 use core::net::{IpAddr, Ipv6Addr};
 use core::ops::RangeInclusive;
 use core::time::Duration;
@@ -279,8 +280,8 @@ impl Cache {
             return;
         }
         let until = now + self.reachable_time(address);
-        self.changes = self.changes.wrapping_add(1);
         let Some(entry) = self.entries.get_mut(&address) else { return };
+        let before = entry.kind();
         let asked = matches!(entry.state, State::Incomplete { .. } | State::Probe { .. });
         if evidence == Evidence::Answer && asked {
             entry.confirm(until);
@@ -288,6 +289,8 @@ impl Cache {
             entry.state = State::Stale;
         }
         entry.mac = mac;
+        let after = entry.kind();
+        self.note_change(before, after);
         self.send_waiting(now, address);
     }
 
@@ -302,8 +305,8 @@ impl Cache {
         overrides: bool,
     ) -> Option<Heard> {
         let until = now + self.reachable_time(address);
-        self.changes = self.changes.wrapping_add(1);
         let entry = self.entries.get_mut(&address)?;
+        let before = entry.kind();
         if matches!(entry.state, State::Failed { .. }) {
             return None;
         }
@@ -321,6 +324,8 @@ impl Cache {
                     if matches!(entry.state, State::Reachable { .. }) {
                         entry.state = State::Stale;
                     }
+                    let after = entry.kind();
+                    self.note_change(before, after);
                     return Some(Heard::PassedOver);
                 }
                 Some(mac) => entry.mac = mac,
@@ -332,8 +337,20 @@ impl Cache {
                 entry.state = State::Stale;
             }
         }
+        let after = entry.kind();
+        self.note_change(before, after);
         self.send_waiting(now, address);
         Some(Heard::Believed)
+    }
+
+    fn note_change(
+        &mut self,
+        before: (Mac, Discriminant<State>),
+        after: (Mac, Discriminant<State>),
+    ) {
+        if before != after {
+            self.changes = self.changes.wrapping_add(1);
+        }
     }
 
     /// Lets go what has waited for a neighbour whose address is known now.
@@ -471,6 +488,11 @@ impl Entry {
             _ => {}
         }
         true
+    }
+
+    /// What others may have built on: its address, and its state but for the times.
+    fn kind(&self) -> (Mac, Discriminant<State>) {
+        (self.mac, mem::discriminant(&self.state))
     }
 
     /// It has answered.

@@ -496,7 +496,10 @@ impl Udp {
         if *options != Options::default() {
             return Err(packet);
         }
-        let addresses = (source.or(local.address), to.ip());
+        // Any of IPv4's will do, but for nothing of IPv6.
+        let any = |address: &IpAddr| *address == ANY_V4 && to.is_ipv4();
+        let own = local.address.filter(|address| !any(address));
+        let addresses = (source.or(own), to.ip());
         self.send_plain(ip, now, addresses, (local.port, to.port()), None, packet)
     }
 

@@ -61,10 +61,25 @@ impl Datagram {
         self.block().checksum()
     }
 
-    /// The packet, whose window is the payload, to be changed.
+    /// The same, to be changed.
     #[must_use]
     #[inline]
-    pub fn packet_mut(&mut self) -> &mut Packet {
+    pub fn payload_mut(&mut self) -> &mut [u8] {
+        self.changed().bytes_mut()
+    }
+
+    /// Lets the payload be `length` bytes long; `false`, and nothing done, if its packet has no room for
+    /// that. What comes behind it is of no meaning.
+    #[must_use]
+    pub fn resize(&mut self, length: usize) -> bool {
+        let packet = self.changed();
+        let more = length.saturating_sub(packet.len());
+        packet.truncate(length);
+        packet.append(more).is_some()
+    }
+
+    /// Its packet, whose payload will not be as it came.
+    fn changed(&mut self) -> &mut Packet {
         ControlBlock::of_mut(&mut self.packet).set_checksum(None);
         &mut self.packet
     }
@@ -78,7 +93,7 @@ impl Datagram {
 
     /// Lets it be in another packet from now on, whose window is its payload.
     pub fn move_to(&mut self, mut packet: Packet) {
-        *packet.control_block_mut() = *self.packet_mut().control_block();
+        *packet.control_block_mut() = *self.changed().control_block();
         self.packet = packet;
     }
 

@@ -139,7 +139,7 @@ fn happen(scene: &mut Scene, socket: SocketId, happening: &Happening) -> Result<
             scene.receive(&Frame { source, ..Frame::new(17, &payload) }.bytes());
             let mut datagram = scene.stack.udp_mut().receive(socket).unwrap();
             if change {
-                datagram.packet_mut().bytes_mut().reverse();
+                datagram.payload_mut().reverse();
             }
             scene.stack.udp_reply(scene.now, datagram)?;
         }
@@ -210,7 +210,7 @@ proptest! {
                 scene.receive(&udp6(&pattern(length % 1_400)).to(host()).frame());
                 let mut datagram = scene.stack.udp_mut().receive(socket).unwrap();
                 if millis % 2 == 0 {
-                    datagram.packet_mut().bytes_mut().reverse();
+                    datagram.payload_mut().reverse();
                 }
                 scene.stack.udp_reply(scene.now, datagram)
             });
@@ -257,6 +257,28 @@ fn who_is_sent_to_all_the_time_is_still_asked_whether_it_is_there() {
         }
     }
     assert_eq!(asked, 1);
+}
+
+#[test]
+fn who_is_sent_to_all_the_time_is_not_put_out_by_a_flood_of_others() {
+    let mut scene = host_behind_gateway(8);
+    let socket = scene.stack.udp_bind(7).unwrap();
+    let send = |scene: &mut Scene, to: Ipv4Addr| {
+        scene.send_v4(7, (to, 9), b"x", &Options::default()).unwrap();
+        scene.sent().iter().find_map(|frame| Seen::read(frame)).unwrap()
+    };
+    let mut sent = send(&mut scene, FAR);
+    for other in 1..250 {
+        sent = send(&mut scene, FAR);
+        let source = Ipv4Addr::new(198, 51, 100, other);
+        let question = udp_bytes((source, 5_000), (HOST, 7), b"x");
+        scene.receive(&Frame { source, ..Frame::new(17, &question) }.bytes());
+        let datagram = scene.stack.udp_mut().receive(socket).unwrap();
+        scene.stack.udp_reply(scene.now, datagram).unwrap();
+        assert_eq!(scene.sent_v4().len(), 1);
+    }
+    scene.receive(&sent.error(FAR, 3, 3, [0; 4]).bytes());
+    assert!(scene.stack.udp_mut().receive_error(socket).is_some());
 }
 
 /// And a destination stays one of those that were sent to of late, about which errors are believed.
