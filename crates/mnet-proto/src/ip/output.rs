@@ -197,8 +197,8 @@ impl Ip {
         let plain = *options == SendOptions::default() && route.fits(packet.len(), options);
         self.send(now, route, ipv4::UDP, options, packet)?;
         if !plain {
-            // What goes without it pushes its flow out of those that are noted.
-            self.templates.remove(route.destination);
+            // What goes without it may push its flow out of those that are noted.
+            self.templates.forget_flow(route.destination);
         } else if self.lacks_template(now, route, again) {
             self.learn_template(now, route.destination, flow);
         }

@@ -115,11 +115,11 @@ impl Templates {
         template.is_some_and(|template| mem::take(&mut template.used))
     }
 
-    /// Forgets a destination's template.
-    pub(crate) fn remove(&mut self, destination: IpAddr) {
-        let place = self.place(destination);
-        if place.as_deref().is_some_and(|template| template.destination == destination) {
-            *place = None;
+    /// Forgets which flow was last noted of a destination: others have been since.
+    pub(crate) fn forget_flow(&mut self, destination: IpAddr) {
+        let template = self.place(destination).as_deref_mut();
+        if let Some(template) = template.filter(|template| template.destination == destination) {
+            template.flow = (0, 0);
         }
     }
 
