@@ -46,10 +46,42 @@ struct Destination {
     path_mtu: Option<PathMtu>,
     /// The neighbour to which a router said to send (RFC 4861 §8).
     redirect: Option<Redirect>,
-    flows: [Flow; FLOWS],
-    newest: usize,
+    // As they were when a template took note of them instead, if one does.
+    flows: Flows,
     // Identifier and sequence number of the last echo reply that may be too long for the path.
     echo: Option<[u8; 4]>,
+}
+
+/// The last flows to a destination.
+#[derive(Clone, Copy)]
+pub(crate) struct Flows {
+    flows: [Flow; FLOWS],
+    newest: u8,
+}
+
+impl Flows {
+    /// One, or none if it is to port 0, to which nothing goes.
+    const fn new(flow: Flow) -> Self {
+        let mut flows = [(0, 0); FLOWS];
+        flows[0] = flow;
+        Self { flows, newest: 0 }
+    }
+
+    /// Takes note of what is sent. Says whether it is not the first.
+    #[inline]
+    pub(crate) fn note(&mut self, flow: Flow) -> bool {
+        let newest = self.flows[usize::from(self.newest) % FLOWS];
+        if newest != flow && !self.flows.contains(&flow) {
+            self.newest = (self.newest + 1) % FLOWS as u8;
+            self.flows[usize::from(self.newest) % FLOWS] = flow;
+        }
+        newest != (0, 0)
+    }
+
+    /// Whether this flow is one of them.
+    pub(crate) fn contains(&self, flow: Flow) -> bool {
+        flow.1 != 0 && self.flows.contains(&flow)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -67,8 +99,6 @@ struct PathMtu {
 impl Destination {
     /// One to which this flow goes, if any does.
     fn new(route: Route, by_request: bool, generation: u32, flow: Flow) -> Self {
-        let mut flows = [(0, 0); FLOWS];
-        flows[0] = flow;
         Self {
             route,
             by_request,
@@ -76,8 +106,7 @@ impl Destination {
             generation,
             path_mtu: None,
             redirect: None,
-            flows,
-            newest: 0,
+            flows: Flows::new(flow),
             echo: None,
         }
     }
@@ -242,23 +271,17 @@ impl Destinations {
         route
     }
 
-    /// Takes note of what is sent. Says whether it is not the first.
-    #[inline]
-    pub(crate) fn sent(&mut self, destination: IpAddr, flow: Flow) -> bool {
-        let Some(entry) = self.entries.peek_mut(&destination) else { return false };
-        let newest = entry.flows[entry.newest];
-        if newest != flow && !entry.flows.contains(&flow) {
-            entry.newest = (entry.newest + 1) % FLOWS;
-            entry.flows[entry.newest] = flow;
+    /// What was sent to a destination, if it is remembered, as was noted elsewhere.
+    pub(crate) fn set_flows(&mut self, destination: IpAddr, flows: Flows) {
+        if let Some(known) = self.flows_mut(destination) {
+            *known = flows;
         }
-        newest != (0, 0)
     }
 
-    /// Whether something like this was sent of late.
-    pub(crate) fn was_sent(&self, destination: IpAddr, flow: Flow) -> bool {
-        // Nothing goes to port 0: places that hold no flow have it.
-        let sent = |entry: &Destination| flow.1 != 0 && entry.flows.contains(&flow);
-        self.entries.peek(&destination).is_some_and(sent)
+    /// What was sent to a destination of late.
+    #[inline]
+    pub(crate) fn flows_mut(&mut self, destination: IpAddr) -> Option<&mut Flows> {
+        self.entries.peek_mut(&destination).map(|entry| &mut entry.flows)
     }
 
     /// Lowers the MTU of the path to a destination; `true` if that was news.
@@ -379,14 +402,15 @@ mod tests {
     fn only_what_was_sent_of_late_is_known() {
         let mut known = destinations(4);
         let to = known.set_route(START, route(9), false).destination;
+        let flows = known.flows_mut(to).unwrap();
         for port in 1..=20 {
-            known.sent(to, (7, port));
+            assert_eq!(flows.note((7, port)), port > 1);
         }
-        assert!(known.was_sent(to, (7, 20)) && known.was_sent(to, (7, 13)));
-        assert!(!known.was_sent(to, (7, 12)) && !known.was_sent(to, (8, 20)));
-        assert!(!known.was_sent(route(8).destination, (7, 20)));
+        assert!(flows.contains((7, 20)) && flows.contains((7, 13)));
+        assert!(!flows.contains((7, 12)) && !flows.contains((8, 20)));
+        assert!(known.flows_mut(route(8).destination).is_none());
         let quiet = known.set_route(START, route(7), false).destination;
-        assert!(!known.was_sent(quiet, (0, 0)));
+        assert!(!known.flows_mut(quiet).unwrap().contains((0, 0)));
         assert!(!known.lower_mtu(START, route(8).destination, 1_000));
     }
 

@@ -217,7 +217,9 @@ impl Ip {
     /// Lets the next datagram to each destination go without a template.
     #[cfg(test)]
     pub(crate) fn forget_templates(&mut self) {
-        self.templates.clear();
+        for (destination, flows) in self.templates.clear() {
+            self.destinations.set_flows(destination, flows);
+        }
     }
 
     /// All of the host's addresses, those of IPv4 first.

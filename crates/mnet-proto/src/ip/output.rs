@@ -8,7 +8,7 @@ use netdev::{Instant, Mac, Packet};
 use rand_core::Rng;
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::destinations::Flow;
+use super::destinations::{Flow, Flows};
 use super::templates::{Changes, Template};
 use super::{Cast, Ip, Metadata, Received, Route, SendError, SendOptions, fragment, selection};
 use crate::icmp::{self, IcmpError};
@@ -94,7 +94,7 @@ impl Ip {
             return Err(packet);
         }
         if template.flow != flow {
-            self.destinations.sent(destination, flow);
+            template.flows.note(flow);
             template.set_flow(flow, |from, to| flow_label(self.flows, from, to, flow));
         }
         if template.write(&mut packet, checksum) {
@@ -157,18 +157,32 @@ impl Ip {
     #[inline(never)]
     fn learn_template(&mut self, now: Instant, destination: IpAddr, flow: Flow) -> Option<()> {
         let (route, by_request) = self.destinations.known(destination)?;
+        let flows = *self.flows(destination)?;
         let until = self.neighbors.settled(route.next_hop)?;
         let (changes, checksums, frame) =
             (self.changes(), self.link.checksums, self.link.newest()?);
-        let of = (&route, by_request);
-        let template = Template::of(frame, of, flow, checksums, (now, until), changes)?;
+        let (of, flows) = ((&route, by_request), (flow, flows));
+        let template = Template::of(frame, of, flows, checksums, (now, until), changes)?;
         let link_mtu = if destination.is_ipv4() { self.v4.mtu } else { self.v6.mtu };
         if route.next_hop != destination && route.mtu == link_mtu {
             let by = template.readdressed(route.next_hop);
             by.into_iter().for_each(|by| self.templates.set_router(by));
         }
-        self.templates.set(template);
+        if let Some((destination, flows)) = self.templates.set(template) {
+            self.destinations.set_flows(destination, flows);
+        }
         Some(())
+    }
+
+    /// Which flows have gone to a destination of late.
+    fn flows(&mut self, destination: IpAddr) -> Option<&mut Flows> {
+        let noted = self.templates.flows_mut(destination);
+        noted.or_else(|| self.destinations.flows_mut(destination))
+    }
+
+    /// Whether this was sent to a destination of late.
+    pub(crate) fn was_sent(&mut self, destination: IpAddr, flow: Flow) -> bool {
+        self.flows(destination).is_some_and(|flows| flows.contains(flow))
     }
 
     /// Whether a template for a route is of use and not there: for one that is sent to again, or behind
@@ -193,13 +207,10 @@ impl Ip {
         options: &SendOptions,
         packet: Packet,
     ) -> Result<(), SendError> {
-        let again = self.destinations.sent(route.destination, flow);
+        let again = self.flows(route.destination).is_some_and(|flows| flows.note(flow));
         let plain = *options == SendOptions::default() && route.fits(packet.len(), options);
         self.send(now, route, ipv4::UDP, options, packet)?;
-        if !plain {
-            // What goes without it may push its flow out of those that are noted.
-            self.templates.forget_flow(route.destination);
-        } else if self.lacks_template(now, route, again) {
+        if plain && self.lacks_template(now, route, again) {
             self.learn_template(now, route.destination, flow);
         }
         Ok(())

@@ -15,7 +15,7 @@ use netdev::{Checksums, Instant, Packet};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::Route;
-use super::destinations::Flow;
+use super::destinations::{Flow, Flows};
 use crate::keyed::ByAddress;
 use crate::wire::{Checksum, ethernet, ipv4, ipv6, udp};
 
@@ -43,8 +43,10 @@ pub(crate) struct Template {
     // Most bytes that may be sent in one piece, and those of them that IP takes for itself.
     mtu: u16,
     header_len: u16,
-    /// The flow that was last noted of the destination.
+    /// The flow that it is for.
     pub(crate) flow: Flow,
+    /// Those that have gone to the destination of late: note is taken here, while it is here.
+    pub(crate) flows: Flows,
     used: bool,
     front: Front,
     // The device makes UDP's checksum.
@@ -115,12 +117,11 @@ impl Templates {
         template.is_some_and(|template| mem::take(&mut template.used))
     }
 
-    /// Forgets which flow was last noted of a destination: others have been since.
-    pub(crate) fn forget_flow(&mut self, destination: IpAddr) {
+    /// Which flows have gone to a destination of late, if there is a template for it, be it too old.
+    pub(crate) fn flows_mut(&mut self, destination: IpAddr) -> Option<&mut Flows> {
         let template = self.place(destination).as_deref_mut();
-        if let Some(template) = template.filter(|template| template.destination == destination) {
-            template.flow = (0, 0);
-        }
+        let template = template.filter(|template| template.destination == destination);
+        template.map(|template| &mut template.flows)
     }
 
     /// A template for what is sent from this source by a router, to be readdressed.
@@ -141,16 +142,26 @@ impl Templates {
         *place = Some(template);
     }
 
+    /// Takes all templates away, and returns for each which flows have gone to its destination.
     #[cfg(test)]
-    pub(crate) fn clear(&mut self) {
-        self.table.fill_with(|| None);
+    pub(crate) fn clear(&mut self) -> Vec<(IpAddr, Flows)> {
         self.routers = [None, None];
+        let templates = self.table.iter_mut().filter_map(Option::take);
+        templates.map(|template| (template.destination, template.flows)).collect()
     }
 
-    pub(crate) fn set(&mut self, template: Template) {
+    /// Puts a template in its place. Returns which flows have gone to the destination of the one that was
+    /// there.
+    pub(crate) fn set(&mut self, template: Template) -> Option<(IpAddr, Flows)> {
         match self.place(template.destination) {
-            Some(place) => **place = template,
-            place => *place = Some(Box::new(template)),
+            Some(place) => {
+                let old = mem::replace(&mut **place, template);
+                Some((old.destination, old.flows))
+            }
+            place => {
+                *place = Some(Box::new(template));
+                None
+            }
         }
     }
 }
@@ -162,7 +173,7 @@ impl Template {
     pub(crate) fn of(
         packet: &Packet,
         (route, by_request): (&Route, bool),
-        flow: Flow,
+        (flow, flows): (Flow, Flows),
         checksums: Checksums,
         (now, until): (Instant, Instant),
         changes: Changes,
@@ -192,6 +203,7 @@ impl Template {
             mtu: route.mtu,
             header_len: route.header_len,
             flow,
+            flows,
             used: false,
             front,
             fills_udp: checksums.fills_udp,

@@ -302,3 +302,42 @@ fn who_is_sent_to_all_the_time_is_not_forgotten_for_others() {
     scene.receive(&sent.error(FAR, 3, 3, [0; 4]).bytes());
     assert!(scene.stack.udp_mut().receive_error(socket).is_some());
 }
+
+/// What goes by a template is noted there, and handed back when another destination takes its place.
+#[test]
+fn errors_are_believed_about_what_has_gone_by_templates_that_made_way_too() {
+    let mut scene = host_behind_gateway(8);
+    let socket = scene.stack.udp_bind(7).unwrap();
+    let others = (0..8).map(|number| Ipv4Addr::new(192, 0, 2, 100 + number));
+    let mut sent = Vec::new();
+    for other in others {
+        for port in [9, 10, 10, 11] {
+            scene.send_v4(7, (other, port), b"x", &Options::default()).unwrap();
+            let frames = scene.sent();
+            sent.extend(
+                frames.iter().filter_map(|frame| Seen::read(frame)).map(|seen| (other, seen)),
+            );
+        }
+    }
+    assert_eq!(sent.len(), 32);
+    for (other, seen) in &sent {
+        scene.receive(&seen.error(*other, 3, 3, [0; 4]).bytes());
+        assert!(scene.stack.udp_mut().receive_error(socket).is_some(), "{seen:?}");
+    }
+}
+
+#[test]
+fn of_what_goes_by_a_template_only_the_last_is_believed_to_have_gone() {
+    let mut scene = host_behind_gateway(8);
+    let socket = scene.stack.udp_bind(7).unwrap();
+    let send = |scene: &mut Scene, port| {
+        scene.send_v4(7, (FAR, port), b"x", &Options::default()).unwrap();
+        scene.sent().iter().find_map(|frame| Seen::read(frame)).unwrap()
+    };
+    let sent: Vec<_> = (1..=20).map(|port| send(&mut scene, port)).collect();
+    for (index, seen) in sent.iter().enumerate() {
+        scene.receive(&seen.error(FAR, 3, 3, [0; 4]).bytes());
+        let believed = scene.stack.udp_mut().receive_error(socket).is_some();
+        assert_eq!(believed, index >= 12, "{seen:?}");
+    }
+}
