@@ -4,11 +4,12 @@ use std::arch::asm;
 use std::convert::Infallible;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-use rustix::mm::MprotectFlags;
+use rustix::mm::{Advice, MprotectFlags, madvise};
 use rustix::process::{Pid, Signal, getpid, kill_process};
 use solo5_abi::spt::{BOOT_INFO_BASE, STACK_OFFSET};
 
 use super::Guest;
+use crate::image::PAGE;
 use crate::launch::{self, Failure, Step, close_all_but, confine, exit};
 use crate::memory::Memory;
 
@@ -42,6 +43,8 @@ unsafe fn prepare(guest: &Guest, parent: Pid, report: RawFd) -> Result<Infallibl
         (segment.pages.clone(), flags)
     });
     let _protected = memory.protect(protections).map_err(|error| (Step::Protect, error))?;
+    // SAFETY: the image has its copy: from here on only its entry point is asked for.
+    unsafe { discard(guest.image.file()) };
 
     // SAFETY: `report` is not used any more but in the error path above, which is behind us.
     let closed = unsafe { close_all_but(&guest.descriptors, None) };
@@ -53,6 +56,21 @@ unsafe fn prepare(guest: &Guest, parent: Pid, report: RawFd) -> Result<Infallibl
     // SAFETY: memory is mapped up to `mem_size`, and the entry point lies in a segment of the
     // image that was loaded and made executable; this process has nothing else left to do.
     unsafe { jump(guest.image.entry(), guest.mem.bytes() - STACK_OFFSET) }
+}
+
+/// Gives the pages of what is not needed any more back to the host. That it does not is no failure.
+///
+/// # Safety
+/// The bytes lie in this process's own memory, and nobody reads them any more: they may be zero.
+unsafe fn discard(bytes: &[u8]) {
+    let page = PAGE as usize;
+    let whole = bytes.as_ptr().align_offset(page)..bytes.len();
+    let length = whole.len() / page * page;
+    if let Some(pages) = bytes.get(whole.start..whole.start + length) {
+        let start = pages.as_ptr().cast_mut().cast();
+        // SAFETY: these pages hold nothing else, and nobody reads them, as the caller promises.
+        let _ = unsafe { madvise(start, pages.len(), Advice::LinuxDontNeed) };
+    }
 }
 
 /// Starts the image: boot info in `rdi`, the stack at `stack`, everything else cleared.
