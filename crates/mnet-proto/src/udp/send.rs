@@ -1,6 +1,15 @@
 //! Sending: by what is known of the way, or by finding it.
 
-use super::*;
+use core::net::IpAddr;
+
+use netdev::{Instant, Packet};
+
+use super::{
+    ANY_V4, Datagram, Defaults, Destination, Local, MAX_PAYLOAD_V4, MAX_PAYLOAD_V6, Options, Udp,
+    pseudo_header,
+};
+use crate::ip::{Cast, ControlBlock, Ip, Network, SendError};
+use crate::wire::udp::{HEADER_LEN, Header};
 
 impl Udp {
     /// Sends the packet's window as the payload of one datagram, if nothing is asked for of it and what
