@@ -77,16 +77,12 @@ impl Ipv4 {
     /// What [`Ipv4::is_own`] and [`Ipv4::is_broadcast`] say of an address.
     #[inline]
     fn whose(&self, address: Ipv4Addr) -> Whose {
-        let mut whose = if address.is_broadcast() { Whose::Everybodys } else { Whose::Others };
         for own in &self.addresses {
             if own.cidr.address() == address && is_used(own) {
                 return Whose::Own;
             }
-            if own.cidr.broadcast() == Some(address) {
-                whose = Whose::Everybodys;
-            }
         }
-        whose
+        if self.is_broadcast(address) { Whose::Everybodys } else { Whose::Others }
     }
 
     /// Whether another host can have this address, as far as can be told from here.
