@@ -68,7 +68,7 @@ fn build(unikernel: &str, platform: Platform) -> Result<u8, Box<dyn std::error::
 }
 
 fn new(name: &str) -> Result<u8, Box<dyn std::error::Error>> {
-    let folder = new::new(Project::read()?.folder(), name)?;
+    let folder = new::new(&Project::read()?, name)?;
     say(&format!("{} is there; try it: cargo mnet run {name}", folder.display()));
     Ok(0)
 }

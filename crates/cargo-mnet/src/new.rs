@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use crate::project::Project;
 
 /// Where a workspace has its unikernels.
 const FOLDER: &str = "unikernels";
@@ -10,13 +12,17 @@ const MANIFEST: &str = include_str!("../template/manifest.toml");
 const MAIN: &str = include_str!("../template/main.rs");
 
 /// Makes a unikernel of this name in a workspace, and gives its folder.
-pub(crate) fn new(workspace: &Path, name: &str) -> Result<PathBuf, Error> {
+pub(crate) fn new(project: &Project, name: &str) -> Result<PathBuf, Error> {
     if !is_name(name) {
         return Err(Error::Name { name: name.to_owned() });
     }
-    let folder = workspace.join(FOLDER).join(name);
+    let folder = project.folder().join(FOLDER).join(name);
+    // With two of one name, cargo could read none of them any more.
+    if project.has(name) && !folder.exists() {
+        return Err(Error::Taken { name: name.to_owned() });
+    }
     let path = || folder.clone();
-    fs::create_dir_all(workspace.join(FOLDER))
+    fs::create_dir_all(project.folder().join(FOLDER))
         .and_then(|()| fs::create_dir(&folder))
         .and_then(|()| fs::create_dir(folder.join("src")))
         .and_then(|()| fs::write(folder.join("Cargo.toml"), MANIFEST.replace("NAME", name)))
@@ -39,6 +45,8 @@ fn is_name(name: &str) -> bool {
 pub(crate) enum Error {
     #[error("{name:?} is no name for a unikernel; give a letter, then letters, digits, - and _")]
     Name { name: String },
+    #[error("this workspace has another package of the name {name}; give another name")]
+    Taken { name: String },
     #[error("{} is there already; give another name", path.display())]
     Exists { path: PathBuf },
     #[error("{} cannot be made: {error}", path.display())]
@@ -57,5 +65,14 @@ mod tests {
         for name in ["", "-x", "2x", "a b", "../x", "a/b", "ä", "."] {
             assert!(!is_name(name), "{name}");
         }
+    }
+
+    #[test]
+    fn a_name_that_the_workspace_has_already_is_refused_and_nothing_is_made() {
+        let project = Project::read().unwrap();
+        let refused = |name| new(&project, name).unwrap_err().to_string();
+        assert!(refused("mnet-proto").contains("another package of the name mnet-proto"));
+        assert!(!project.folder().join(FOLDER).join("mnet-proto").exists());
+        assert!(refused("echo").contains("echo is there already"));
     }
 }

@@ -25,6 +25,11 @@ impl Project {
         self.metadata.workspace_root.as_std_path()
     }
 
+    /// Whether it has a package of this name, of whatever kind.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.metadata.packages.iter().any(|package| package.name.as_str() == name)
+    }
+
     /// The unikernel of this name.
     pub(crate) fn unikernel(&self, name: &str) -> Result<&Package, Error> {
         self.unikernels().find(|package| package.name.as_str() == name).ok_or_else(|| {
