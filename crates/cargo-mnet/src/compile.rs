@@ -1,8 +1,8 @@
 //! From a package to an image.
 
 use std::env;
-use std::io::BufReader;
-use std::path::PathBuf;
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use cargo_metadata::{Message, Package};
@@ -81,8 +81,13 @@ pub(crate) fn build(package: &Package, platform: Platform) -> Result<PathBuf, Er
             }
             // These go before what the user's environment adds, and before any configuration.
             let more = env::var("RUSTFLAGS").unwrap_or_default();
-            let flags: Vec<_> =
-                FLAGS.into_iter().chain(platform.flag()).chain(more.split_whitespace()).collect();
+            let paths = paths()?;
+            let flags: Vec<_> = FLAGS
+                .into_iter()
+                .chain(platform.flag())
+                .chain(paths.iter().map(String::as_str))
+                .chain(more.split_whitespace())
+                .collect();
             cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
         }
     }
@@ -103,11 +108,37 @@ pub(crate) fn build(package: &Package, platform: Platform) -> Result<PathBuf, Er
     }
 }
 
+/// Names sources in panics as they are called everywhere, so that an image does not depend on where
+/// its builder keeps them: the standard library's as without its sources, other crates' by name.
+fn paths() -> Result<[String; 2], Error> {
+    let version = rustc(&["-vV"])?;
+    let commit = version.lines().find_map(|line| line.strip_prefix("commit-hash: "));
+    let sysroot = rustc(&["--print", "sysroot"])?;
+    let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let cargo_home = cargo_home.or_else(|| Some(env::home_dir()?.join(".cargo")));
+    let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
+    Ok([
+        remap(
+            &Path::new(sysroot.trim_end()).join("lib/rustlib/src/rust"),
+            &format!("/rustc/{}", commit.unwrap_or_default()),
+        ),
+        remap(&cargo_home.unwrap_or_default().join("registry/src"), "registry"),
+    ])
+}
+
+fn rustc(arguments: &[&str]) -> Result<String, Error> {
+    let mut rustc = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+    let output = rustc.args(arguments).stderr(Stdio::inherit()).output().map_err(Error::Rustc)?;
+    String::from_utf8(output.stdout).map_err(|error| Error::Rustc(io::Error::other(error)))
+}
+
 /// Why there is no image.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("cargo cannot be run: {0}")]
-    Cargo(std::io::Error),
+    Cargo(io::Error),
+    #[error("rustc cannot be run: {0}")]
+    Rustc(io::Error),
     #[error("{name} was not built; the reason is above")]
     Failed { name: String },
 }
