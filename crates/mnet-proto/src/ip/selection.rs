@@ -11,12 +11,12 @@ use super::cidr::{is_unicast, is_unicast_v6};
 use super::{Cast, Ip, Ipv4Cidr, Ipv6Cidr, Network, Route, SendError};
 use crate::wire::{ipv4, ipv6};
 
-/// The policy of RFC 6724 §2.1: a prefix, how long it is, and its label.
+/// The policy of RFC 6724 §2.1: a prefix, how long it is, and its label; the longest ones first.
 const LABELS: [(u128, u8, u8); 9] = [
     (1, 128, 0),
     (0x0000_ffff << 32, 96, 4),
-    (0x2001 << 112, 32, 5),
     (0, 96, 3),
+    (0x2001 << 112, 32, 5),
     (0x2002 << 112, 16, 2),
     (0x3ffe << 112, 16, 12),
     (0xfec0 << 112, 10, 11),
@@ -142,8 +142,7 @@ fn label(address: Ipv6Addr) -> u8 {
     let of = |&&(prefix, len, _): &&(u128, u8, u8)| {
         Ipv6Cidr::new(Ipv6Addr::from_bits(prefix), len).is_some_and(|cidr| cidr.contains(address))
     };
-    let longest = LABELS.iter().filter(of).max_by_key(|(_, len, _)| *len);
-    longest.map_or(1, |&(_, _, label)| label)
+    LABELS.iter().find(of).map_or(1, |&(_, _, label)| label)
 }
 
 fn common_prefix(a: Ipv6Addr, b: Ipv6Addr) -> u8 {
