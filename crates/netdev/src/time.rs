@@ -36,6 +36,8 @@ impl Instant {
 impl Add<Duration> for Instant {
     type Output = Self;
 
+    // Timers are set in many places, and for few datagrams.
+    #[inline(never)]
     fn add(self, duration: Duration) -> Self {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(nanos))
