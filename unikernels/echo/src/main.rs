@@ -24,7 +24,9 @@ async fn main() -> Result<(), mnet::Error> {
         sockets.push(socket);
     }
     stack.ready().await;
-    log::info!("ready: echoes on UDP ports {ports:?}");
+    for port in ports {
+        log::info!("ready: echoes on UDP port {port}");
+    }
 
     let echoes: Vec<_> = sockets.into_iter().map(|socket| mkernel::spawn(echo(socket))).collect();
     for echo in echoes {
