@@ -67,11 +67,7 @@ impl Multicast {
 
 /// Reports of version 3.
 pub(super) fn reports(records: &[Record], max: usize) -> impl Iterator<Item = Report> {
-    let address = |address| match address {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
-    };
-    pack(REPORT_V3, records, max, address).into_iter().map(|mut message| {
+    pack(REPORT_V3, records, max).into_iter().map(|mut message| {
         fill_checksum(&mut message);
         Report { destination: ALL_V3_ROUTERS.into(), message }
     })

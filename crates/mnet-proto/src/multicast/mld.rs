@@ -56,11 +56,7 @@ impl Multicast {
 
 /// Reports of version 2.
 pub(super) fn reports(records: &[Record], max: usize) -> impl Iterator<Item = Report> {
-    let address = |address| match address {
-        IpAddr::V6(address) => Some(address),
-        IpAddr::V4(_) => None,
-    };
-    pack(REPORT_V2, records, max, address)
+    pack(REPORT_V2, records, max)
         .into_iter()
         .map(|message| Report { destination: ALL_V2_ROUTERS.into(), message })
 }

@@ -2,8 +2,9 @@
 //! sources, and numbers that float.
 
 use alloc::vec::Vec;
+use core::iter;
 use core::marker::PhantomData;
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 use zerocopy::byteorder::big_endian::U16;
@@ -154,21 +155,20 @@ struct RecordHeader {
     sources: U16,
 }
 
-/// A report that is being written.
+/// A report that is being written. Its addresses are those of the protocol's family.
 #[derive(Debug)]
-pub struct Report<A> {
+pub struct Report {
     bytes: Vec<u8>,
     records: u16,
-    address: PhantomData<A>,
 }
 
-impl<A: Address> Report<A> {
+impl Report {
     /// A report of nothing yet, of the type that the protocol gives it.
     #[must_use]
     pub fn new(kind: u8) -> Self {
         let mut bytes = Vec::new();
         bytes.extend_from_slice(&[kind, 0, 0, 0, 0, 0, 0, 0]);
-        Self { bytes, records: 0, address: PhantomData }
+        Self { bytes, records: 0 }
     }
 
     /// Length in bytes, so far.
@@ -184,26 +184,25 @@ impl<A: Address> Report<A> {
         self.records
     }
 
-    /// How many sources a record can have that is pushed next, if the report may be `max` bytes
-    /// long; `None` if there is no room even for one without.
+    /// How many sources a record of a group can have that is pushed next, if the report may be `max`
+    /// bytes long; `None` if there is no room even for one without.
     #[must_use]
-    pub fn room(&self, max: usize) -> Option<usize> {
-        let room = max.checked_sub(self.len() + RECORD_HEADER_LEN + A::LEN)?;
-        (self.records < u16::MAX).then_some(room / A::LEN)
+    pub fn room(&self, group: IpAddr, max: usize) -> Option<usize> {
+        let address_len = if group.is_ipv4() { Ipv4Addr::LEN } else { Ipv6Addr::LEN };
+        let room = max.checked_sub(self.len() + RECORD_HEADER_LEN + address_len)?;
+        (self.records < u16::MAX).then_some(room / address_len)
     }
 
     /// Appends a record. No more sources are taken than its counter can count.
-    pub fn push(&mut self, kind: RecordKind, group: A, sources: impl IntoIterator<Item = A>) {
-        let header = self.bytes.len();
-        self.bytes.extend_from_slice(&[kind as u8, 0, 0, 0]);
-        group.append_to(&mut self.bytes);
-        let mut count = 0u16;
-        for source in sources.into_iter().take(u16::MAX.into()) {
-            source.append_to(&mut self.bytes);
-            count += 1;
-        }
-        if let Some(to) = self.bytes.get_mut(header + 2..header + RECORD_HEADER_LEN) {
-            to.copy_from_slice(&count.to_be_bytes());
+    pub fn push(&mut self, kind: RecordKind, group: IpAddr, sources: &[IpAddr]) {
+        let count = u16::try_from(sources.len()).unwrap_or(u16::MAX);
+        let header = RecordHeader { kind: kind as u8, auxiliary_len: 0, sources: U16::new(count) };
+        self.bytes.extend_from_slice(header.as_bytes());
+        for address in iter::once(&group).chain(sources.iter().take(count.into())) {
+            match address {
+                IpAddr::V4(address) => address.append_to(&mut self.bytes),
+                IpAddr::V6(address) => address.append_to(&mut self.bytes),
+            }
         }
         self.records = self.records.saturating_add(1);
     }

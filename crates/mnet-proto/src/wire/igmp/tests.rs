@@ -147,8 +147,9 @@ proptest! {
     ) {
         let mut report = Report::new(REPORT_V3);
         for (kind, group, sources) in &records {
-            let sources = sources.iter().copied().map(Ipv4Addr::from_bits);
-            report.push(KINDS[*kind], Ipv4Addr::from_bits(*group), sources);
+            let address = |&bits: &u32| Ipv4Addr::from_bits(bits).into();
+            let sources: Vec<_> = sources.iter().map(address).collect();
+            report.push(KINDS[*kind], address(group), &sources);
         }
         let mut message = report.finish();
         fill_checksum(&mut message);

@@ -80,7 +80,8 @@ proptest! {
         let kind = if exclude { RecordKind::ToExclude } else { RecordKind::Allow };
         let group = Ipv6Addr::from_bits(0xff15 << 112 | u128::from(low));
         let mut report = Report::new(REPORT_V2);
-        report.push(kind, group, sources.iter().copied().map(Ipv6Addr::from_bits));
+        let addresses: Vec<_> = sources.iter().map(|&it| Ipv6Addr::from_bits(it).into()).collect();
+        report.push(kind, group.into(), &addresses);
         let message = report.finish();
 
         let Ok(Message::ReportV2(mut records)) = Message::parse(&message)
