@@ -81,8 +81,9 @@ impl<'a> Options<'a> {
         Ok(all)
     }
 
-    fn iter(&self) -> impl Iterator<Item = Result<(u8, &'a [u8]), Malformed>> {
-        self.fields.into_iter().flat_map(Field)
+    fn iter(&self) -> Iter<'a> {
+        let [first, behind @ ..] = self.fields;
+        Iter { rest: first, behind }
     }
 
     fn values(&self, code: u8) -> impl Iterator<Item = &'a [u8]> {
@@ -152,23 +153,34 @@ impl<'a> Options<'a> {
     }
 }
 
-/// The options of one field, in turn, up to its end option or its end.
-struct Field<'a>(&'a [u8]);
+/// The options of each field, in turn, up to its end option or its end.
+struct Iter<'a> {
+    rest: &'a [u8],
+    behind: [&'a [u8]; 2],
+}
 
-impl<'a> Iterator for Field<'a> {
+impl<'a> Iterator for Iter<'a> {
     type Item = Result<(u8, &'a [u8]), Malformed>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let start = self.0.iter().position(|&byte| byte != PAD)?;
-        let (&code, rest) = self.0.get(start..)?.split_first()?;
-        self.0 = &[];
-        if code == END {
-            return None;
+        loop {
+            match self.rest {
+                [PAD, rest @ ..] => self.rest = rest,
+                [] | [END, ..] => {
+                    let [next, last] = self.behind;
+                    (self.rest, self.behind) = (next, [last, &[]]);
+                    if next.is_empty() && last.is_empty() {
+                        return None;
+                    }
+                }
+                &[code, ref rest @ ..] => {
+                    let split = |(&len, rest): (&u8, &'a [u8])| rest.split_at_checked(len.into());
+                    let option = rest.split_first().and_then(split);
+                    self.rest = option.map_or(&[], |(_, rest)| rest);
+                    return Some(option.map(|(value, _)| (code, value)).ok_or(Malformed));
+                }
+            }
         }
-        let value = rest.split_first().and_then(|(&len, rest)| rest.split_at_checked(len.into()));
-        let Some((value, rest)) = value else { return Some(Err(Malformed)) };
-        self.0 = rest;
-        Some(Ok((code, value)))
     }
 }
 
