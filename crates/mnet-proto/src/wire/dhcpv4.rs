@@ -262,12 +262,12 @@ impl Message {
             requested_address: options.address(options::REQUESTED_ADDRESS)?,
             lease_time: options.u32(options::LEASE_TIME)?,
             server_id: options.address(options::SERVER_ID)?,
-            parameter_list: options.joined(options::PARAMETER_LIST).into_owned(),
+            parameter_list: options.joined(options::PARAMETER_LIST),
             text: options.text(options::TEXT),
             max_message_size: options.u16(options::MAX_MESSAGE_SIZE)?,
             renewal_time: options.u32(options::RENEWAL_TIME)?,
             rebinding_time: options.u32(options::REBINDING_TIME)?,
-            client_id: client_id.into_owned(),
+            client_id,
         })
     }
 

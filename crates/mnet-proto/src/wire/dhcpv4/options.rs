@@ -1,7 +1,6 @@
 //! Options: their codes (RFC 2132, RFC 3442), and how they lie in a message (RFC 2131 §4.1,
 //! RFC 3396).
 
-use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
@@ -96,13 +95,10 @@ impl<'a> Options<'a> {
     }
 
     /// The value of an option of any length: of several, all of them, one after another.
-    pub(super) fn joined(&self, code: u8) -> Cow<'a, [u8]> {
-        let mut values = self.values(code);
-        let first = Cow::Borrowed(values.next().unwrap_or_default());
-        values.fold(first, |mut joined, value| {
-            joined.to_mut().extend_from_slice(value);
-            joined
-        })
+    pub(super) fn joined(&self, code: u8) -> Vec<u8> {
+        let mut joined = Vec::new();
+        self.values(code).for_each(|value| joined.extend_from_slice(value));
+        joined
     }
 
     pub(super) fn address(&self, code: u8) -> Result<Option<Ipv4Addr>, Malformed> {
