@@ -241,34 +241,31 @@ impl Message {
         if client_id.len() == 1 {
             return Err(Malformed);
         }
-        Ok(Self {
-            kind,
-            xid: header.xid.get(),
-            secs: header.secs.get(),
-            broadcast: header.flags.get() & BROADCAST != 0,
-            ciaddr: header.ciaddr.into(),
-            yiaddr: header.yiaddr.into(),
-            siaddr: header.siaddr.into(),
-            giaddr: header.giaddr.into(),
-            chaddr: Mac(header.chaddr),
-            subnet_mask: options.address(options::SUBNET_MASK)?,
-            routers: options.addresses(options::ROUTERS)?,
-            dns_servers: options.addresses(options::DNS_SERVERS)?,
-            host_name: options.text(options::HOST_NAME),
-            domain_name: options.text(options::DOMAIN_NAME),
-            mtu: options.u16(options::MTU)?,
-            ntp_servers: options.addresses(options::NTP_SERVERS)?,
-            classless_routes: options.routes()?,
-            requested_address: options.address(options::REQUESTED_ADDRESS)?,
-            lease_time: options.u32(options::LEASE_TIME)?,
-            server_id: options.address(options::SERVER_ID)?,
-            parameter_list: options.joined(options::PARAMETER_LIST),
-            text: options.text(options::TEXT),
-            max_message_size: options.u16(options::MAX_MESSAGE_SIZE)?,
-            renewal_time: options.u32(options::RENEWAL_TIME)?,
-            rebinding_time: options.u32(options::REBINDING_TIME)?,
-            client_id,
-        })
+        let mut message = Self::new(kind, header.xid.get(), Mac(header.chaddr));
+        message.secs = header.secs.get();
+        message.broadcast = header.flags.get() & BROADCAST != 0;
+        message.ciaddr = header.ciaddr.into();
+        message.yiaddr = header.yiaddr.into();
+        message.siaddr = header.siaddr.into();
+        message.giaddr = header.giaddr.into();
+        message.subnet_mask = options.address(options::SUBNET_MASK)?;
+        message.routers = options.addresses(options::ROUTERS)?;
+        message.dns_servers = options.addresses(options::DNS_SERVERS)?;
+        message.host_name = options.text(options::HOST_NAME);
+        message.domain_name = options.text(options::DOMAIN_NAME);
+        message.mtu = options.u16(options::MTU)?;
+        message.ntp_servers = options.addresses(options::NTP_SERVERS)?;
+        message.classless_routes = options.routes()?;
+        message.requested_address = options.address(options::REQUESTED_ADDRESS)?;
+        message.lease_time = options.u32(options::LEASE_TIME)?;
+        message.server_id = options.address(options::SERVER_ID)?;
+        message.parameter_list = options.joined(options::PARAMETER_LIST);
+        message.text = options.text(options::TEXT);
+        message.max_message_size = options.u16(options::MAX_MESSAGE_SIZE)?;
+        message.renewal_time = options.u32(options::RENEWAL_TIME)?;
+        message.rebinding_time = options.u32(options::REBINDING_TIME)?;
+        message.client_id = client_id;
+        Ok(message)
     }
 
     /// The payload of a UDP datagram, of 300 bytes at least.
