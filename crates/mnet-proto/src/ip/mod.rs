@@ -260,8 +260,10 @@ impl Ip {
 
     /// Takes note of what has become of a datagram that was sent, for its socket.
     fn report(&mut self, report: Option<icmp::Report>) {
-        if self.reports.len() < EVENTS {
-            self.reports.extend(report);
+        if let Some(report) = report
+            && self.reports.len() < EVENTS
+        {
+            self.reports.push_back(report);
         }
     }
 
