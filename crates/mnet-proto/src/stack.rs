@@ -157,7 +157,7 @@ impl Stack {
     pub fn remove_route(&mut self, prefix: IpCidr, gateway: Option<IpAddr>) -> bool {
         self.ip.destinations.reroute();
         let entry = routes::Entry::new(prefix.network(), gateway, routes::Source::Static);
-        self.ip.routes.remove(|known| known.is_same_way(&entry))
+        self.ip.routes.remove(&|known| known.is_same_way(&entry))
     }
 
     /// What a DHCP server has leased to the host.

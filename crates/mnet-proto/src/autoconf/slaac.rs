@@ -183,7 +183,7 @@ impl Slaac {
 /// Sets a route, or takes it away if its time is over already.
 fn set_route(ip: &mut Ip, now: Instant, entry: routes::Entry) {
     if entry.expires <= now {
-        if ip.routes.remove(|known| known.is_same_way(&entry)) {
+        if ip.routes.remove(&|known| known.is_same_way(&entry)) {
             ip.lost(&entry);
         }
     } else if !ip.routes.set(entry) {

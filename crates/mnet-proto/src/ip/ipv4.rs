@@ -160,7 +160,7 @@ pub(crate) fn remove_address(ip: &mut Ip, address: Ipv4Addr) -> bool {
     let shared = ip.v4.addresses.iter().any(|other| other.cidr.network() == network);
     ip.destinations.invalidate();
     if !shared {
-        ip.routes.remove(|route| route.prefix == network.into() && route.gateway.is_none());
+        ip.routes.remove(&|route| route.prefix == network.into() && route.gateway.is_none());
     }
     if is_used(&own) {
         ip.changed(AddressEvent::Removed(own.describe()));

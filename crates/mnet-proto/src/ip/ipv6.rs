@@ -147,7 +147,7 @@ pub(crate) fn remove_address(ip: &mut Ip, now: Instant, address: Ipv6Addr) -> bo
             other.origin == Origin::Static && other.cidr.network() == network
         };
         if !ip.v6.addresses.iter().any(shared) {
-            ip.routes.remove(|route| {
+            ip.routes.remove(&|route| {
                 route.prefix == network.into()
                     && route.gateway.is_none()
                     && route.source == routes::Source::Static

@@ -95,7 +95,7 @@ impl Routes {
     }
 
     /// Removes the routes for which `gone` says so; `true` if there was one.
-    pub(crate) fn remove(&mut self, gone: impl Fn(&Entry) -> bool) -> bool {
+    pub(crate) fn remove(&mut self, gone: &dyn Fn(&Entry) -> bool) -> bool {
         let before = self.entries.len();
         self.entries.retain(|entry| !gone(entry));
         self.entries.len() != before

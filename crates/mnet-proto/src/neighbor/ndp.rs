@@ -131,7 +131,7 @@ fn advertised(ip: &mut Ip, now: Instant, flags: AdvertFlags, target: Ipv6Addr, m
     // RFC 4861 §7.2.5: what has gone by it finds another way.
     if !router {
         ip.destinations.no_router(address);
-        if ip.routes.remove(is_router) {
+        if ip.routes.remove(&is_router) {
             ip.destinations.invalidate();
         }
     }

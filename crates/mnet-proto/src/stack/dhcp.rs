@@ -85,7 +85,7 @@ impl Stack {
         self.ip.v4.configuring = false;
         self.ip.v4.mtu = lease.mtu.unwrap_or(self.ip.link.mtu).min(self.ip.link.mtu);
         self.ip.destinations.reroute();
-        self.ip.routes.remove(|route| {
+        self.ip.routes.remove(&|route| {
             route.source == routes::Source::Dhcp && route.prefix != lease.address.network().into()
         });
         for &(prefix, gateway) in &lease.routes {
@@ -98,7 +98,7 @@ impl Stack {
     fn drop_lease(&mut self) {
         self.ip.v4.configuring = true;
         self.ip.v4.mtu = self.ip.link.mtu;
-        self.ip.routes.remove(|route| route.source == routes::Source::Dhcp);
+        self.ip.routes.remove(&|route| route.source == routes::Source::Dhcp);
         self.ip.destinations.reroute();
         let mut own = self.ip.v4.addresses.iter();
         let leased = own.find(|own| own.origin == Origin::Dhcp).map(|own| own.cidr.address());
