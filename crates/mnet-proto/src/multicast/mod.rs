@@ -11,7 +11,6 @@ mod mld;
 mod querier;
 mod report;
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
@@ -98,7 +97,7 @@ pub(crate) struct Multicast {
     igmp: Querier,
     mld: Querier,
     // What is due and has not been taken yet.
-    outbox: VecDeque<Report>,
+    outbox: Vec<Report>,
     // Not later than the first timer.
     next_timer: Option<Instant>,
     random: u64,
@@ -112,7 +111,7 @@ impl Multicast {
             limits,
             igmp: Querier::new(),
             mld: Querier::new(),
-            outbox: VecDeque::new(),
+            outbox: Vec::new(),
             next_timer: None,
             random: seed,
         }
@@ -202,7 +201,8 @@ impl Multicast {
             let timers = self.groups.iter().filter_map(|(_, group)| group.timer());
             self.next_timer = timers.chain(self.igmp.timer()).chain(self.mld.timer()).min();
         }
-        self.outbox.pop_front()
+        // There are few: about one for a group.
+        (!self.outbox.is_empty()).then(|| self.outbox.remove(0))
     }
 
     /// Sees to it that there is a place for a group: one that nobody is a member of any more goes,
@@ -348,9 +348,9 @@ impl Multicast {
             group.tell(now, now + spread(random, AGAIN), *address, &mut records);
         }
         if ipv6 {
-            mld::reports(&records, max).for_each(|report| self.outbox.push_back(report));
+            self.outbox.extend(mld::reports(&records, max));
         } else {
-            igmp::reports(&records, max).for_each(|report| self.outbox.push_back(report));
+            self.outbox.extend(igmp::reports(&records, max));
         }
     }
 
@@ -360,7 +360,7 @@ impl Multicast {
         for (address, group) in family(&mut self.groups, ipv6) {
             let again = now + spread(random, AGAIN_OLDER);
             let Some(older) = group.tell_older(now, again) else { continue };
-            self.outbox.push_back(match *address {
+            self.outbox.push(match *address {
                 IpAddr::V4(address) => igmp::older(address, older, generation),
                 IpAddr::V6(address) => mld::older(address, older),
             });
