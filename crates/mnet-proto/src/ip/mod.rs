@@ -285,9 +285,8 @@ impl Ip {
 
     /// When [`Ip::handle_timeout`] is to be called for all else.
     pub(crate) fn rare_timeout(&self) -> Option<Instant> {
-        let routes = self.routes.poll_timeout();
-        let groups = self.multicast.poll_timeout();
-        [routes, groups, self.v4.poll_timeout(), self.v6.poll_timeout()].into_iter().flatten().min()
+        let layers = earlier(self.routes.poll_timeout(), self.multicast.poll_timeout());
+        earlier(layers, earlier(self.v4.poll_timeout(), self.v6.poll_timeout()))
     }
 
     /// Does what time asks for.

@@ -7,6 +7,7 @@ use netdev::Instant;
 use super::filter::{Sources, in_order};
 use super::querier::Generation;
 use super::report::Record;
+use crate::ip::earlier;
 use crate::wire::multicast::RecordKind;
 
 /// A group that somebody here is a member of, or was until a moment ago.
@@ -227,7 +228,7 @@ impl Group {
     /// When something is due.
     pub(super) fn timer(&self) -> Option<Instant> {
         let answer = self.answer.as_ref().map(|answer| answer.at);
-        [answer, self.change.timer()].into_iter().flatten().min()
+        earlier(answer, self.change.timer())
     }
 }
 

@@ -22,6 +22,7 @@ use self::filter::Sources;
 use self::group::{Group, Older};
 use self::querier::{Generation, Querier};
 pub(crate) use self::report::Report;
+use crate::ip::earlier;
 
 /// The member that is the host itself: for all-nodes groups and those of its own addresses.
 pub(crate) const HOST: u32 = u32::MAX;
@@ -198,8 +199,9 @@ impl Multicast {
                 }
             }
             self.groups.retain(|(_, group)| group.has_members() || group.times_left() > 0);
-            let timers = self.groups.iter().filter_map(|(_, group)| group.timer());
-            self.next_timer = timers.chain(self.igmp.timer()).chain(self.mld.timer()).min();
+            let queriers = earlier(self.igmp.timer(), self.mld.timer());
+            let groups = self.groups.iter().map(|(_, group)| group.timer());
+            self.next_timer = groups.fold(queriers, earlier);
         }
         // There are few: about one for a group.
         (!self.outbox.is_empty()).then(|| self.outbox.remove(0))
@@ -286,7 +288,7 @@ impl Multicast {
         for (address, group) in family(&mut self.groups, ipv6) {
             if query.group.is_none_or(|asked| asked == *address) {
                 group.ask_older(now + spread(random, query.max_response), latest);
-                first = first.into_iter().chain(group.timer()).min();
+                first = earlier(first, group.timer());
             }
         }
         first.into_iter().for_each(|first| self.wait_until(first));

@@ -2,6 +2,8 @@ use core::time::Duration;
 
 use netdev::Instant;
 
+use crate::ip::earlier;
+
 /// How often to say what may be lost, until a querier says otherwise (RFC 3376 §8.1, RFC 3810 §9.1).
 const ROBUSTNESS: u8 = 2;
 /// Time between two general queries, until a querier says otherwise (RFC 3376 §8.2, RFC 3810 §9.2).
@@ -84,8 +86,8 @@ impl Querier {
     /// When something is to be done.
     pub(super) fn timer(&self) -> Option<Instant> {
         let present = self.present();
-        let older = [self.first, self.second].map(|heard| heard.map(|heard| heard + present));
-        older.into_iter().flatten().chain(self.answer).min()
+        let until = |heard: Option<Instant>| heard.map(|heard| heard + present);
+        earlier(self.answer, earlier(until(self.first), until(self.second)))
     }
 
     /// How long an older querier is there after it has been answered (Older Version Querier Present
