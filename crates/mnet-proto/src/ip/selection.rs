@@ -1,7 +1,6 @@
 //! Which way to a destination, and from which of the host's addresses (RFC 1122 §3.3.4.3, RFC 6724
 //! §5).
 
-use core::cmp::Reverse;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netdev::Instant;
@@ -134,8 +133,15 @@ pub(super) fn source_v6(ip: &Ip, now: Instant, destination: Ipv6Addr) -> Option<
 }
 
 /// The first of those that rank highest.
-fn best<T, R: Ord>(all: impl Iterator<Item = T>, rank: impl Fn(&T) -> R) -> Option<T> {
-    all.enumerate().max_by_key(|(at, item)| (rank(item), Reverse(*at))).map(|(_, item)| item)
+fn best<T, R: PartialOrd>(all: impl Iterator<Item = T>, rank: impl Fn(&T) -> R) -> Option<T> {
+    let mut best = None;
+    for item in all {
+        let rank = rank(&item);
+        if best.as_ref().is_none_or(|(highest, _)| rank > *highest) {
+            best = Some((rank, item));
+        }
+    }
+    best.map(|(_, item)| item)
 }
 
 fn label(address: Ipv6Addr) -> u8 {
