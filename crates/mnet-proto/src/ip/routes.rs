@@ -8,6 +8,7 @@ use core::net::IpAddr;
 use netdev::Instant;
 
 use super::IpCidr;
+use super::selection::best;
 use crate::wire::ndp::Preference;
 
 /// How a host came by a route: what comes later in this list is preferred.
@@ -122,18 +123,15 @@ impl Routes {
         destination: IpAddr,
         is_reachable: impl Fn(IpAddr) -> bool,
     ) -> Option<&Entry> {
-        let ways = || self.entries.iter().filter(|entry| entry.prefix.contains(destination));
-        let longest = ways().map(|entry| entry.prefix.prefix_len()).max()?;
         let rank = |entry: &&Entry| {
             let untried = |gateway: IpAddr| gateway.is_ipv4() && entry.failures == 0;
             let reachable =
                 entry.gateway.is_none_or(|gateway| untried(gateway) || is_reachable(gateway));
             let failures = if reachable { 0 } else { entry.failures };
-            (entry.source, reachable, Reverse(failures), entry.preference)
+            let prefix_len = entry.prefix.prefix_len();
+            (prefix_len, entry.source, reachable, Reverse(failures), entry.preference)
         };
-        let longest = ways().filter(|entry| entry.prefix.prefix_len() == longest);
-        // Of equal ones the first.
-        longest.reduce(|best, entry| if rank(&entry) > rank(&best) { entry } else { best })
+        best(self.entries.iter().filter(|entry| entry.prefix.contains(destination)), rank)
     }
 
     /// Takes note that a neighbour does not answer; `true` if it is a router.

@@ -133,7 +133,10 @@ pub(super) fn source_v6(ip: &Ip, now: Instant, destination: Ipv6Addr) -> Option<
 }
 
 /// The first of those that rank highest.
-fn best<T, R: PartialOrd>(all: impl Iterator<Item = T>, rank: impl Fn(&T) -> R) -> Option<T> {
+pub(super) fn best<T, R: PartialOrd>(
+    all: impl Iterator<Item = T>,
+    rank: impl Fn(&T) -> R,
+) -> Option<T> {
     let mut best = None;
     for item in all {
         let rank = rank(&item);
