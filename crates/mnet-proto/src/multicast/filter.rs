@@ -43,7 +43,7 @@ impl Sources {
         if exclude && is_source_specific(group) {
             return Err(JoinError::SourceSpecific);
         }
-        Ok(Self { exclude, list: in_order(list) })
+        Ok(Self { exclude, list: in_order(&list) })
     }
 
     /// What is to be received so that each of the filters gets what it wants (RFC 3376 §3.2,
@@ -53,8 +53,9 @@ impl Sources {
         let including = filters.filter(|filter| !filter.exclude);
         let mut excluding = excluding.map(|filter| &filter.list);
         let Some(first) = excluding.next() else {
-            let list = in_order(including.flat_map(|filter| &filter.list).copied());
-            return Self { exclude: false, list };
+            let mut list = Vec::new();
+            including.for_each(|filter| list.extend_from_slice(&filter.list));
+            return Self { exclude: false, list: in_order(&list) };
         };
         let mut list = first.clone();
         excluding.for_each(|other| list.retain(|source| contains(other, source)));
@@ -84,9 +85,9 @@ impl Sources {
 }
 
 /// Addresses in order, each once.
-pub(super) fn in_order(addresses: impl IntoIterator<Item = IpAddr>) -> Vec<IpAddr> {
+pub(super) fn in_order(addresses: &[IpAddr]) -> Vec<IpAddr> {
     let mut list = Vec::new();
-    for address in addresses {
+    for &address in addresses {
         if let Err(place) = list.binary_search(&address) {
             list.insert(place, address);
         }

@@ -124,7 +124,8 @@ impl Group {
             if planned.sources.is_empty() {
                 sources.clear();
             } else if !sources.is_empty() {
-                sources = in_order(sources.into_iter().chain(planned.sources));
+                sources.extend(planned.sources);
+                sources = in_order(&sources);
             }
         }
         if sources.len() > most {
