@@ -187,10 +187,10 @@ impl Group {
             let kind = if exclude { RecordKind::ToExclude } else { RecordKind::ToInclude };
             records.push(record(kind, self.wanted.list().to_vec()));
         } else {
-            let sources = change.sources.iter().map(|&(source, _)| source);
-            let (allow, block): (Vec<_>, Vec<_>) =
-                sources.partition(|source| self.wanted.accepts(source));
-            for (kind, sources) in [(RecordKind::Allow, allow), (RecordKind::Block, block)] {
+            for (kind, accepted) in [(RecordKind::Allow, true), (RecordKind::Block, false)] {
+                let mut sources: Vec<_> =
+                    change.sources.iter().map(|(source, _)| *source).collect();
+                sources.retain(|source| self.wanted.accepts(source) == accepted);
                 if !sources.is_empty() {
                     records.push(record(kind, sources));
                 }
