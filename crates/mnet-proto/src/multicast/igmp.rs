@@ -45,12 +45,12 @@ impl Multicast {
                         (Generation::Third, group)
                     }
                 };
-                let sources = Some(sources).filter(|list| list.len() <= self.limits.sources);
+                let sources = self.limits.named(sources.map(IpAddr::V4));
                 let query = Query {
                     generation,
                     group: group.map(IpAddr::V4),
                     max_response: query.max_response(),
-                    sources: sources.into_iter().flatten().map(IpAddr::V4).collect(),
+                    sources,
                 };
                 self.query(now, false, query);
                 Ok(())

@@ -34,12 +34,12 @@ impl Multicast {
                         Generation::Third
                     }
                 };
-                let sources = Some(sources).filter(|list| list.len() <= self.limits.sources);
+                let sources = self.limits.named(sources.map(IpAddr::V6));
                 let query = Query {
                     generation,
                     group: group.map(IpAddr::V6),
                     max_response: query.max_response,
-                    sources: sources.into_iter().flatten().map(IpAddr::V6).collect(),
+                    sources,
                 };
                 self.query(now, true, query);
                 Ok(())

@@ -42,6 +42,13 @@ pub(crate) struct Limits {
     pub(crate) sources: usize,
 }
 
+impl Limits {
+    /// The sources that a query names; none, and so all, if they are more than are kept.
+    fn named(&self, sources: impl ExactSizeIterator<Item = IpAddr>) -> Vec<IpAddr> {
+        if sources.len() > self.sources { Vec::new() } else { sources.collect() }
+    }
+}
+
 /// Why a group cannot be joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
