@@ -85,10 +85,11 @@ pub(crate) fn poll_host(wait: Wait) {
 #[inline(never)]
 pub fn acquire(name: &str) -> Result<NetDevice, AcquireError> {
     let Some(port) = platform::net::open(name) else {
-        return Err(AcquireError::Unknown {
-            name: name.to_string(),
-            known: platform::net::names().map(ToString::to_string).collect(),
-        });
+        let mut known = Vec::new();
+        for name in platform::net::names() {
+            known.push(name.to_string());
+        }
+        return Err(AcquireError::Unknown { name: name.to_string(), known });
     };
     let bit = 1 << port.handle();
     READINESS.with(|readiness| {
@@ -231,11 +232,11 @@ pub enum AcquireError {
 impl fmt::Display for AcquireError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown { name, known } if known.is_empty() => {
-                write!(f, "no network device '{name}': this image has none")
-            }
             Self::Unknown { name, known } => {
-                write!(f, "no network device '{name}': this image has {}", known.join(", "))
+                write!(f, "no network device '{name}': this image has ")?;
+                let Some((first, others)) = known.split_first() else { return f.write_str("none") };
+                f.write_str(first)?;
+                others.iter().try_for_each(|other| write!(f, ", {other}"))
             }
             Self::InUse { name } => write!(f, "network device '{name}' is in use already"),
         }
