@@ -54,8 +54,9 @@ impl Lease {
         let lease_time = message.lease_time.filter(|&seconds| seconds > 0)?;
         let (renew, rebind, expires) = times(message, lease_time, sent);
         let hosts = |addresses: &[Ipv4Addr]| {
-            let hosts = addresses.iter().filter(|&&host| may_be_other_host(address, host));
-            hosts.copied().collect()
+            let mut hosts = addresses.to_vec();
+            hosts.retain(|&host| may_be_other_host(address, host));
+            hosts
         };
         Some(Self {
             address,
