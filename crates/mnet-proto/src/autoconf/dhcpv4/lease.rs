@@ -102,9 +102,10 @@ fn may_be_other_host(own: Ipv4Cidr, address: Ipv4Addr) -> bool {
 
 fn routes(own: Ipv4Cidr, message: &Message) -> Vec<(Ipv4Cidr, Option<Ipv4Addr>)> {
     let mut given = message.classless_routes.clone();
-    if given.is_empty() {
-        let default = Ipv4Cidr::new(Ipv4Addr::UNSPECIFIED, 0);
-        given = message.routers.iter().filter_map(|&router| Some((default?, router))).collect();
+    if given.is_empty()
+        && let Some(default) = Ipv4Cidr::new(Ipv4Addr::UNSPECIFIED, 0)
+    {
+        given.extend(message.routers.iter().map(|&router| (default, router)));
     }
     // A host that has its address to itself knows its routers to be on the link all the same.
     let alone = own.prefix_len() == 32;
@@ -114,10 +115,15 @@ fn routes(own: Ipv4Cidr, message: &Message) -> Vec<(Ipv4Cidr, Option<Ipv4Addr>)>
         };
         alone || own.contains(router) || given.iter().any(by_route)
     };
-    let usable = given.iter().filter(|&&(_, router)| {
-        router.is_unspecified() || may_be_other_host(own, router) && on_link(router)
-    });
-    usable.map(|&(to, router)| (to, Some(router).filter(|it| !it.is_unspecified()))).collect()
+    let mut routes = Vec::new();
+    for &(destination, router) in &given {
+        if router.is_unspecified() {
+            routes.push((destination, None));
+        } else if may_be_other_host(own, router) && on_link(router) {
+            routes.push((destination, Some(router)));
+        }
+    }
+    routes
 }
 
 /// When to renew and to rebind, and when it ends. Times that are not in this order are replaced by
