@@ -161,9 +161,10 @@ impl Multicast {
 
     /// Ends all memberships of a member.
     pub(crate) fn leave_all(&mut self, now: Instant, member: u32) {
-        let joined = self.groups.iter().filter(|(_, group)| group.member(member).is_some());
-        let joined: Vec<_> = joined.map(|(group, _)| *group).collect();
-        joined.into_iter().for_each(|group| self.set(now, member, group, Sources::NONE));
+        let is_member = |(_, group): &&(IpAddr, Group)| group.member(member).is_some();
+        while let Some(&(group, _)) = self.groups.iter().find(is_member) {
+            self.set(now, member, group, Sources::NONE);
+        }
     }
 
     /// Whether anybody here is a member of the group.
