@@ -15,6 +15,7 @@ mod selection;
 mod templates;
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 
 use chacha20::ChaCha20Rng;
@@ -312,8 +313,8 @@ impl Ip {
     /// Gives up what has waited too long for its fragments, and tells the senders (RFC 1122
     /// §3.3.2, RFC 8200 §4.5).
     fn expire_fragments(&mut self, now: Instant) {
-        let mut expired = VecDeque::new();
-        self.reassembler.handle_timeout(now, &mut |datagram| expired.push_back(datagram));
+        let mut expired = Vec::new();
+        self.reassembler.handle_timeout(now, &mut |datagram| expired.push(datagram));
         for datagram in expired {
             self.count(Drop::ReassemblyTimeout);
             icmp::reassembly_timeout(self, now, datagram);
