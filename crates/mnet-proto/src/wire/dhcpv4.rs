@@ -178,6 +178,7 @@ pub struct Message {
 impl Message {
     /// A message of a client or to it, with nothing in it.
     #[must_use]
+    #[inline(never)]
     pub fn new(kind: Kind, xid: u32, chaddr: Mac) -> Self {
         Self {
             kind,
