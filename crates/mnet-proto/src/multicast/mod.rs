@@ -45,7 +45,11 @@ pub(crate) struct Limits {
 impl Limits {
     /// The sources that a query names; none, and so all, if they are more than are kept.
     fn named(&self, sources: impl ExactSizeIterator<Item = IpAddr>) -> Vec<IpAddr> {
-        if sources.len() > self.sources { Vec::new() } else { sources.collect() }
+        let mut named = Vec::new();
+        if sources.len() <= self.sources {
+            named.extend(sources);
+        }
+        named
     }
 }
 
