@@ -196,6 +196,7 @@ fn has_v6(wanted: Ipv6Addr, to: Ipv6Addr) -> Vec<u8> {
 
 /// Whether a frame holds UDP, or a part of it.
 #[must_use]
+#[inline]
 pub fn is_udp(frame: &[u8]) -> bool {
     match frame.get(12..14) {
         Some([0x08, 0x00]) => frame.get(23) == Some(&ipv4::UDP),

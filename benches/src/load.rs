@@ -1,29 +1,26 @@
 use std::collections::VecDeque;
 
-use crate::{Case, Way, frames};
+use crate::{Case, Family, Way, frames};
 
 /// Where a host's bound ports begin.
 pub const FIRST_PORT: u16 = 1_000;
 
 /// The link: what is said to the host, and what it answers.
 pub struct Load {
-    // Of each datagram its frames.
-    datagrams: Vec<Vec<Vec<u8>>>,
-    // The frame to be delivered next.
-    at: (usize, usize),
-    ports: usize,
-    // The port that was spoken to last, as an index.
-    port: usize,
+    // Those of one datagram: others differ in a field, or not at all.
+    datagram: Vec<Vec<u8>>,
+    // Which of them is delivered next.
+    frame: usize,
+    turns: Option<Turns>,
     window: usize,
     // Whether the host has answered before, and so knows its neighbour.
     met: bool,
-    // Datagrams that may yet begin, that may begin now, and whose answers are not all there.
+    // Datagrams that may yet begin, and that may begin now.
     remaining: u64,
     allowed: usize,
+    // Frames of answers that are yet to come to what may begin now, or has; one answer takes so many.
     outstanding: usize,
-    // Frames that one answer takes, and those of the present one that have come.
     frames_each: usize,
-    frames: usize,
     // What was asked of the link itself.
     answers: VecDeque<Vec<u8>>,
     answer: Vec<u8>,
@@ -34,36 +31,27 @@ impl Load {
     /// What a case asks for.
     #[must_use]
     pub fn new(case: &Case) -> Self {
-        let count = match case.way {
-            Way::Copy | Way::Reply | Way::Sink => case.ports.max(case.peers).min(10_000),
-            Way::Source | Way::Segments => 0,
+        let address = match case.peers {
+            1 => frames::neighbor(case.family, 0),
+            _ => frames::remote(case.family, 0),
         };
         let payload = frames::payload(case.size);
-        let datagrams: Vec<_> = (0..count)
-            .map(|index| {
-                let peer = index % case.peers;
-                let address = match case.peers {
-                    1 => frames::neighbor(case.family, 0),
-                    _ => frames::remote(case.family, peer),
-                };
-                // Those that are spoken to lie far from each other.
-                let port = FIRST_PORT + port_index(index, case.ports) as u16;
-                frames::datagram((address, 5_000), port, &payload)
-            })
-            .collect();
-        let frames_each = datagrams.first().map_or(1, Vec::len);
+        let datagram = match case.way {
+            Way::Copy | Way::Reply | Way::Sink => {
+                frames::datagram((address, 5_000), FIRST_PORT, &payload)
+            }
+            Way::Source | Way::Segments => Vec::new(),
+        };
         Self {
-            datagrams,
-            at: (0, 0),
-            ports: case.ports,
-            port: 0,
+            frames_each: datagram.len().max(1),
+            turns: datagram.first().and_then(|frame| Turns::new(case, frame)),
+            datagram,
+            frame: 0,
             window: case.window,
             met: false,
             remaining: 0,
             allowed: 0,
             outstanding: 0,
-            frames_each,
-            frames: 0,
             answers: VecDeque::new(),
             answer: Vec::new(),
             last: Vec::new(),
@@ -72,85 +60,106 @@ impl Load {
 
     /// Lets so many datagrams more come, or, of a host that speaks first, waits for so many.
     pub fn start(&mut self, count: u64) {
-        self.remaining += count;
-        if self.datagrams.is_empty() {
-            self.outstanding += self.remaining as usize;
-            self.remaining = 0;
+        if self.datagram.is_empty() {
+            self.outstanding += count as usize;
+            return;
         }
-        self.allow();
+        self.remaining += count;
+        if self.outstanding == 0 {
+            self.allow();
+        }
     }
 
     fn allow(&mut self) {
-        if self.outstanding == 0 {
-            // Only so many answers wait for a neighbour's address: the first is let through alone.
-            let window = if self.met { self.window } else { 1 };
-            self.allowed = window.min(self.remaining as usize);
-            self.remaining -= self.allowed as u64;
-            self.outstanding = self.allowed;
-        }
+        // Only so many answers wait for a neighbour's address: the first is let through alone.
+        let window = if self.met { self.window } else { 1 };
+        self.allowed = window.min(self.remaining as usize);
+        self.remaining -= self.allowed as u64;
+        self.outstanding = self.allowed * self.frames_each;
     }
 
     /// Whether everything has been answered.
     #[must_use]
+    #[inline]
     pub fn is_done(&self) -> bool {
-        self.remaining == 0 && self.outstanding == 0
+        self.outstanding == 0 && self.remaining == 0
     }
 
     /// Whether [`Load::deliver`] has a frame.
     #[must_use]
+    #[inline]
     pub fn has_next(&self) -> bool {
         self.allowed > 0 || !self.answers.is_empty()
     }
 
     /// The next frame for the host.
+    #[inline]
     pub fn deliver(&mut self) -> Option<&[u8]> {
-        if let Some(answer) = self.answers.pop_front() {
-            self.answer = answer;
-            return Some(&self.answer);
-        }
         if self.allowed == 0 {
-            return None;
+            return self.deliver_answer();
         }
-        let (datagram, frame) = self.at;
-        let frames = &self.datagrams[datagram];
-        self.port = port_index(datagram, self.ports);
-        self.at = if frame + 1 < frames.len() {
-            (datagram, frame + 1)
-        } else {
+        let frame = self.datagram.get_mut(self.frame)?;
+        if let Some(turns) = &mut self.turns {
+            turns.next(frame);
+        }
+        self.frame += 1;
+        if self.frame == self.frames_each {
+            self.frame = 0;
             self.allowed -= 1;
-            ((datagram + 1) % self.datagrams.len(), 0)
-        };
-        Some(&frames[frame])
+        }
+        Some(frame)
+    }
+
+    #[cold]
+    fn deliver_answer(&mut self) -> Option<&[u8]> {
+        self.answer = self.answers.pop_front()?;
+        Some(&self.answer)
     }
 
     /// Takes a frame that the host sends.
+    #[inline]
     pub fn take(&mut self, frame: &[u8]) {
         if !frames::is_udp(frame) {
-            self.answers.extend(frames::answer(frame));
-            return;
+            return self.take_question(frame);
         }
-        self.frames += 1;
-        if self.frames == self.frames_each {
-            self.frames = 0;
-            self.finish();
-        }
-        if self.is_done() {
-            self.last.clear();
-            self.last.extend_from_slice(frame);
+        self.outstanding -= 1;
+        if self.outstanding == 0 {
+            self.go_on();
+            if self.is_done() {
+                self.keep(frame);
+            }
         }
     }
 
-    /// Takes note that a datagram is done with.
+    #[cold]
+    fn take_question(&mut self, frame: &[u8]) {
+        self.answers.extend(frames::answer(frame));
+    }
+
+    #[cold]
+    fn keep(&mut self, frame: &[u8]) {
+        self.last.clear();
+        self.last.extend_from_slice(frame);
+    }
+
+    /// Takes note that a datagram is done with that is not answered.
+    #[inline]
     pub fn finish(&mut self) {
+        self.outstanding -= self.frames_each;
+        if self.outstanding == 0 {
+            self.go_on();
+        }
+    }
+
+    fn go_on(&mut self) {
         self.met = true;
-        self.outstanding -= 1;
         self.allow();
     }
 
     /// The port to which the last datagram came, counted from the first.
     #[must_use]
     pub fn port_index(&self) -> usize {
-        self.port
+        self.turns.as_ref().map_or(0, |turns| turns.port)
     }
 
     /// The last frame of what was waited for.
@@ -160,6 +169,97 @@ impl Load {
     }
 }
 
-fn port_index(datagram: usize, ports: usize) -> usize {
-    datagram * 7_919 % ports
+/// Which port is spoken to, and by which peer: each in its turn. One frame serves all of them, so that
+/// what is in the cache or not is the host's, and not what is said to it.
+struct Turns {
+    ports: usize,
+    // What tells the datagrams apart: the port, or the peer.
+    field: Field,
+    // Of so many this is the next; the port of the one before it, as an index.
+    count: usize,
+    turn: usize,
+    port: usize,
+}
+
+impl Turns {
+    /// None if there is only one port, and one peer.
+    fn new(case: &Case, frame: &[u8]) -> Option<Self> {
+        let Case { ports, peers, .. } = *case;
+        let field = match (ports, peers) {
+            (1, 1) => return None,
+            (_, 1) => Field::port(case.family, frame),
+            (1, _) => Field::peer(case.family, frame),
+            _ => unreachable!("there are many ports or many peers"),
+        };
+        Some(Self { ports, field, count: ports.max(peers).min(10_000), turn: 0, port: 0 })
+    }
+
+    fn next(&mut self, frame: &mut [u8]) {
+        if self.ports > 1 {
+            // Those that are spoken to lie far from each other.
+            self.port = self.turn * 7_919 % self.ports;
+            self.field.set(frame, FIRST_PORT + self.port as u16);
+        } else {
+            self.field.set(frame, self.turn as u16);
+        }
+        self.turn = if self.turn + 1 == self.count { 0 } else { self.turn + 1 };
+    }
+}
+
+/// Sixteen bits of a frame that differ from one datagram to the next, and the checksums over them.
+struct Field {
+    at: usize,
+    checksums: Vec<Sum>,
+}
+
+struct Sum {
+    at: usize,
+    // What it is where the field is 0.
+    at_zero: u16,
+}
+
+impl Field {
+    /// The port to which it goes.
+    fn port(family: Family, frame: &[u8]) -> Self {
+        let udp = udp_at(family);
+        Self::new(frame, udp + 2, &[udp + 6])
+    }
+
+    /// The last bits of the address from which it comes.
+    fn peer(family: Family, frame: &[u8]) -> Self {
+        let udp = udp_at(family) + 6;
+        match family {
+            Family::V4 => Self::new(frame, 28, &[24, udp]),
+            Family::V6 => Self::new(frame, 36, &[udp]),
+        }
+    }
+
+    fn new(frame: &[u8], at: usize, checksums: &[usize]) -> Self {
+        let word = |at: usize| u16::from_be_bytes([frame[at], frame[at + 1]]);
+        let sum = |&sum: &usize| {
+            let (at_zero, carry) = word(sum).overflowing_add(word(at));
+            Sum { at: sum, at_zero: at_zero + u16::from(carry) }
+        };
+        Self { at, checksums: checksums.iter().map(sum).collect() }
+    }
+
+    /// Sets it, and lets the checksums be right (RFC 1624).
+    fn set(&self, frame: &mut [u8], value: u16) {
+        frame[self.at..self.at + 2].copy_from_slice(&value.to_be_bytes());
+        for &Sum { at, at_zero } in &self.checksums {
+            let (sum, borrow) = at_zero.overflowing_sub(value);
+            let sum = sum - u16::from(borrow);
+            // Of UDP, 0 would say that there is none (RFC 768).
+            let sum = if sum == 0 { u16::MAX } else { sum };
+            frame[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+        }
+    }
+}
+
+/// Where UDP's header begins in a frame that is no fragment.
+fn udp_at(family: Family) -> usize {
+    match family {
+        Family::V4 => 34,
+        Family::V6 => 54,
+    }
 }

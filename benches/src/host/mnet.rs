@@ -127,7 +127,8 @@ struct Card {
 
 struct Shared {
     load: RefCell<Load>,
-    receiver: Cell<Option<Waker>>,
+    // Who is woken when there is a frame. It may be told so when it knows.
+    receiver: RefCell<Waker>,
     waiting: Cell<Option<Waker>>,
 }
 
@@ -135,15 +136,15 @@ impl Shared {
     /// Wakes whoever waits for what there is now.
     fn wake(&self) {
         if self.load.borrow().has_next() {
-            self.receiver.take().into_iter().for_each(Waker::wake);
+            self.receiver.borrow().wake_by_ref();
         }
-        self.wake_if_done();
+        if self.load.borrow().is_done() {
+            self.wake_waiting();
+        }
     }
 
-    fn wake_if_done(&self) {
-        if self.load.borrow().is_done() {
-            self.waiting.take().into_iter().for_each(Waker::wake);
-        }
+    fn wake_waiting(&self) {
+        self.waiting.take().into_iter().for_each(Waker::wake);
     }
 
     async fn done(&self) {
@@ -161,8 +162,8 @@ impl Shared {
 impl Card {
     fn new(case: &Case) -> Self {
         let load = RefCell::new(Load::new(case));
-        let (receiver, waiting) = (Cell::new(None), Cell::new(None));
-        Self { shared: Rc::new(Shared { load, receiver, waiting }) }
+        let receiver = RefCell::new(Waker::noop().clone());
+        Self { shared: Rc::new(Shared { load, receiver, waiting: Cell::new(None) }) }
     }
 }
 
@@ -175,6 +176,7 @@ impl Device for Card {
         frames::MTU
     }
 
+    #[inline]
     fn receive(
         &mut self,
         pool: &Pool,
@@ -191,20 +193,25 @@ impl Device for Card {
         Ok(Received { drained: !load.has_next(), dropped: 0 })
     }
 
+    #[inline]
     fn transmit(&mut self, frames: &mut VecDeque<Packet>) -> Result<(), Gone> {
+        let mut load = self.shared.load.borrow_mut();
         while let Some(frame) = frames.pop_front() {
-            self.shared.load.borrow_mut().take(frame.bytes());
+            load.take(frame.bytes());
         }
         // Whoever sends looks by itself whether that has brought it something.
-        self.shared.wake_if_done();
+        if load.is_done() {
+            self.shared.wake_waiting();
+        }
         Ok(())
     }
 
+    #[inline]
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.shared.load.borrow().has_next() {
             return Poll::Ready(());
         }
-        self.shared.receiver.set(Some(cx.waker().clone()));
+        self.shared.receiver.borrow_mut().clone_from(cx.waker());
         Poll::Pending
     }
 

@@ -15,8 +15,8 @@ use crate::load::FIRST_PORT;
 use crate::{Case, Load, Way, frames};
 
 pub(super) fn serve(case: &Case, orders: &Receiver<u64>, done: &Sender<Outcome>) {
-    let began = Instant::now();
-    let now = || Now::from_micros(began.elapsed().as_micros() as i64);
+    // The clock that mnet reads.
+    let now = || Now::from_micros((mkernel::now().as_nanos() / 1_000) as i64);
     let mut card = Card { load: Load::new(case), frame: Vec::new() };
     let mac = HardwareAddress::Ethernet(EthernetAddress(frames::HOST.0));
     let mut interface = Interface::new(Config::new(mac), &mut card, now());
