@@ -19,7 +19,8 @@ use core::cell::{Cell, RefCell};
 use core::future::Future;
 use core::mem::{self, ManuallyDrop};
 use core::pin::Pin;
-use core::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
+use core::ptr::NonNull;
+use core::task::{Context, RawWaker, RawWakerVTable, Waker};
 
 use slab::Slab;
 
@@ -78,8 +79,8 @@ where
 pub(crate) fn spawn(future: impl Future<Output = ()> + 'static) -> Id {
     let inbox = TASKS.with(|tasks| tasks.borrow().inbox.as_ref().map(Inbox::number));
     let inbox = inbox.expect("a task is spawned from within block_on");
-    let future = Box::pin(future);
-    TASKS.with(|tasks| tasks.borrow_mut().add(inbox, future))
+    let task = Task::new(future);
+    TASKS.with(|tasks| tasks.borrow_mut().add(inbox, task))
 }
 
 /// Drops a task's future in the next round, unless it has ended by then.
@@ -102,9 +103,8 @@ where
         time::start_round();
         COUNTS.with(|counts| counts.rounds.update(|rounds| rounds + 1));
         for _ in 0..can_run().max(POLLS) {
-            let Some(next) = TASKS.with(|tasks| tasks.borrow_mut().next()) else { break };
-            COUNTS.with(|counts| counts.polls.update(|polls| polls + 1));
-            next.run();
+            let Some(turn) = TASKS.with(|tasks| tasks.borrow_mut().next()) else { break };
+            turn.take();
         }
         if let Some(output) = output.take() {
             return output;
@@ -137,36 +137,56 @@ struct Entry {
     // Whether it is in the queue.
     queued: bool,
     aborted: bool,
-    // Not here while it is polled.
-    future: Option<Task>,
+    task: Task,
 }
 
-type Task = Pin<Box<dyn Future<Output = ()>>>;
-
-/// A task whose turn it is.
-struct Next {
-    id: Id,
-    future: Task,
-    // It is to be dropped, and not polled.
-    aborted: bool,
+/// A future that stays where it is until it is dropped.
+struct Task {
+    future: NonNull<dyn Future<Output = ()>>,
 }
 
-impl Next {
-    /// Polls the task, or drops it. Whatever it does, the table of tasks is free for it to use.
-    fn run(self) {
-        let Self { id, mut future, aborted } = self;
-        if aborted {
-            return;
-        }
-        let waker = id.waker();
-        let left = match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Pending => TASKS.with(|tasks| tasks.borrow_mut().put_back(id, future)),
-            Poll::Ready(()) => {
-                TASKS.with(|tasks| tasks.borrow_mut().remove(id));
-                Some(future)
-            }
+impl Task {
+    fn new(future: impl Future<Output = ()> + 'static) -> Self {
+        let future: Box<dyn Future<Output = ()>> = Box::new(future);
+        Self { future: NonNull::from(Box::leak(future)) }
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        // SAFETY: It comes from a box, and nobody else makes one of it again. No reference to it is
+        // left: only `Turn::take` makes some, and while it has them no task is dropped.
+        drop(unsafe { Box::from_raw(self.future.as_ptr()) });
+    }
+}
+
+/// What is to be done with a task that can run.
+enum Turn {
+    Poll(Id, NonNull<dyn Future<Output = ()>>),
+    Drop(Task),
+}
+
+impl Turn {
+    /// Whatever the task does, the table of tasks is free for it to use.
+    #[inline]
+    fn take(self) {
+        let (id, mut future) = match self {
+            Self::Poll(id, future) => (id, future),
+            Self::Drop(task) => return drop(task),
         };
-        drop(left);
+        COUNTS.with(|counts| counts.polls.update(|polls| polls + 1));
+        // SAFETY: The future is a task's in the table, and so in its box. Tasks go from the table, and are
+        // dropped, by `remove` and by `Open`: both are called by the run loop alone, never while this
+        // has the reference, as the loop is on this thread and nobody enters it twice. Unwinding
+        // gets to `Open` once the reference is gone. For the same reason there is no other reference.
+        // The box is never taken apart: until it is dropped the future is where it was.
+        let future = unsafe { Pin::new_unchecked(future.as_mut()) };
+        // It is a number: there is nothing to drop.
+        let waker = ManuallyDrop::new(id.waker());
+        if future.poll(&mut Context::from_waker(&waker)).is_ready() {
+            let ended = TASKS.with(|tasks| tasks.borrow_mut().remove(id));
+            drop(ended);
+        }
     }
 }
 
@@ -175,11 +195,11 @@ impl Tasks {
         Self { inbox: None, entries: Slab::new(), queue: VecDeque::new(), spawned: 0 }
     }
 
-    fn add(&mut self, inbox: u16, future: Task) -> Id {
+    fn add(&mut self, inbox: u16, task: Task) -> Id {
         let entry = self.entries.vacant_entry();
         let id = Id::new(inbox, entry.key(), self.spawned);
         self.spawned = self.spawned.wrapping_add(1);
-        entry.insert(Entry { id, queued: false, aborted: false, future: Some(future) });
+        entry.insert(Entry { id, queued: false, aborted: false, task });
         self.wake(id);
         id
     }
@@ -189,13 +209,14 @@ impl Tasks {
         self.entries.get_mut(id.index()).filter(|entry| entry.id == id)
     }
 
+    /// Puts a task into the queue, unless it is there; `false` if it is none of these.
     #[inline]
-    fn wake(&mut self, id: Id) {
-        if let Some(entry) = self.entry(id)
-            && !mem::replace(&mut entry.queued, true)
-        {
+    fn wake(&mut self, id: Id) -> bool {
+        let Some(entry) = self.entry(id) else { return false };
+        if !mem::replace(&mut entry.queued, true) {
             self.queue.push_back(id);
         }
+        true
     }
 
     fn abort(&mut self, id: Id) {
@@ -207,37 +228,30 @@ impl Tasks {
 
     fn can_run(&mut self) -> usize {
         let woken = self.inbox.as_ref().map(Inbox::take);
-        woken.into_iter().flatten().for_each(|id| self.wake(id));
+        woken.into_iter().flatten().for_each(|id| {
+            self.wake(id);
+        });
         self.queue.len()
     }
 
-    fn next(&mut self) -> Option<Next> {
+    #[inline]
+    fn next(&mut self) -> Option<Turn> {
         loop {
             let id = self.queue.pop_front()?;
             // It may have ended in the meantime.
             let Some(entry) = self.entry(id) else { continue };
             entry.queued = false;
-            let aborted = entry.aborted;
-            let Some(future) = entry.future.take() else { continue };
-            if aborted {
-                self.remove(id);
+            if !entry.aborted {
+                return Some(Turn::Poll(id, entry.task.future));
             }
-            return Some(Next { id, future, aborted });
+            return self.remove(id).map(Turn::Drop);
         }
     }
 
-    /// Puts a task back that goes on. Gives it back if it is not there any more.
-    fn put_back(&mut self, id: Id, future: Task) -> Option<Task> {
-        match self.entry(id) {
-            Some(entry) => entry.future.replace(future),
-            None => Some(future),
-        }
-    }
-
-    fn remove(&mut self, id: Id) {
-        if self.entry(id).is_some() {
-            self.entries.remove(id.index());
-        }
+    /// Takes a task out, if it is there. Who drops it must leave the table free for it to use.
+    fn remove(&mut self, id: Id) -> Option<Task> {
+        self.entry(id)?;
+        self.entries.try_remove(id.index()).map(|entry| entry.task)
     }
 }
 
@@ -279,24 +293,22 @@ impl Id {
     }
 }
 
-static WAKER: RawWakerVTable = RawWakerVTable::new(
-    |data| RawWaker::new(data, &WAKER),
-    |data| wake(Id(data.addr() as u64)),
-    |data| wake(Id(data.addr() as u64)),
-    |_| (),
-);
+static WAKER: RawWakerVTable =
+    RawWakerVTable::new(|data| RawWaker::new(data, &WAKER), wake, wake, |_| ());
 
-#[inline]
-fn wake(id: Id) {
-    let own = TASKS.with(|tasks| {
-        let tasks = &mut *tasks.borrow_mut();
-        let own = tasks.inbox.as_ref().is_some_and(|inbox| inbox.number() == id.inbox());
-        if own {
-            tasks.wake(id);
-        }
-        own
-    });
-    if !own {
+fn wake(data: *const ()) {
+    let id = Id(data.addr() as u64);
+    if !TASKS.with(|tasks| tasks.borrow_mut().wake(id)) {
+        wake_elsewhere(id);
+    }
+}
+
+/// Wakes a task that is not in this thread's table: it is another thread's, or has ended.
+#[cold]
+#[inline(never)]
+fn wake_elsewhere(id: Id) {
+    let is_own = |inbox: &Inbox| inbox.number() == id.inbox();
+    if !TASKS.with(|tasks| tasks.borrow().inbox.as_ref().is_some_and(is_own)) {
         inbox::post(id.inbox(), id);
     }
 }
