@@ -96,7 +96,7 @@ impl Load {
     #[inline]
     pub fn deliver(&mut self) -> Option<&[u8]> {
         if self.allowed == 0 {
-            return self.deliver_answer();
+            return if self.answers.is_empty() { None } else { self.deliver_answer() };
         }
         let frame = self.datagram.get_mut(self.frame)?;
         if let Some(turns) = &mut self.turns {

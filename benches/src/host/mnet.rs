@@ -85,20 +85,20 @@ fn config(family: Family) -> Config {
 /// What the host does with what comes on a port.
 async fn answer(socket: UdpSocket, case: Case, shared: Rc<Shared>) {
     let mut buffer = vec![0; case.size];
-    loop {
-        match case.way {
-            Way::Reply => socket.recv_datagram().await.unwrap().reply().await.unwrap(),
-            Way::Copy => {
-                let (length, from) = socket.recv_from(&mut buffer).await.unwrap();
-                socket.send_to(&buffer[..length], from).await.unwrap();
-            }
-            Way::Sink => {
-                socket.recv_from(&mut buffer).await.unwrap();
-                shared.load.borrow_mut().finish();
-                shared.wake();
-            }
-            Way::Source | Way::Segments => return,
-        }
+    match case.way {
+        Way::Reply => loop {
+            socket.recv_datagram().await.unwrap().reply().await.unwrap();
+        },
+        Way::Copy => loop {
+            let (length, from) = socket.recv_from(&mut buffer).await.unwrap();
+            socket.send_to(&buffer[..length], from).await.unwrap();
+        },
+        Way::Sink => loop {
+            socket.recv_from(&mut buffer).await.unwrap();
+            shared.load.borrow_mut().finish();
+            shared.wake();
+        },
+        Way::Source | Way::Segments => {}
     }
 }
 

@@ -20,7 +20,7 @@ use core::future::Future;
 use core::mem::{self, ManuallyDrop};
 use core::pin::Pin;
 use core::ptr::NonNull;
-use core::task::{Context, RawWaker, RawWakerVTable, Waker};
+use core::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
 use slab::Slab;
 
@@ -72,14 +72,18 @@ where
     run_until_done(future)
 }
 
-/// Lets a future run as a task.
+/// Lets a future run as a task, and then gives its output to `end`. If the task is aborted, `end` is
+/// dropped without having been called; in any case after the future.
 ///
 /// # Panics
 /// In a hosted process, if this thread runs no tasks.
-pub(crate) fn spawn(future: impl Future<Output = ()> + 'static) -> Id {
+pub(crate) fn spawn<F>(future: F, end: impl FnMut(F::Output) + 'static) -> Id
+where
+    F: Future + 'static,
+{
     let inbox = TASKS.with(|tasks| tasks.borrow().inbox.as_ref().map(Inbox::number));
     let inbox = inbox.expect("a task is spawned from within block_on");
-    let task = Task::new(future);
+    let task = Task::new(Whole { future, end });
     TASKS.with(|tasks| tasks.borrow_mut().add(inbox, task))
 }
 
@@ -95,9 +99,9 @@ where
 {
     let _open = Open::new();
     let output = Rc::new(Cell::new(None));
-    spawn({
+    spawn(future, {
         let output = Rc::clone(&output);
-        async move { output.set(Some(future.await)) }
+        move |value| output.set(Some(value))
     });
     loop {
         time::start_round();
@@ -157,6 +161,25 @@ impl Drop for Task {
         // SAFETY: It comes from a box, and nobody else makes one of it again. No reference to it is
         // left: only `Turn::take` makes some, and while it has them no task is dropped.
         drop(unsafe { Box::from_raw(self.future.as_ptr()) });
+    }
+}
+
+/// A future, and what its output is for.
+struct Whole<F, E> {
+    future: F,
+    end: E,
+}
+
+impl<F: Future, E: FnMut(F::Output)> Future for Whole<F, E> {
+    type Output = ();
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // SAFETY: Nothing is moved out of it here.
+        let Self { future, end } = unsafe { self.get_unchecked_mut() };
+        // SAFETY: The future is pinned as the whole is: it is never moved out of that, which has no `Drop`
+        // of its own and is `Unpin` only if the future is.
+        unsafe { Pin::new_unchecked(future) }.poll(cx).map(end)
     }
 }
 

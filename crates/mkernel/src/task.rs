@@ -38,10 +38,7 @@ where
         counts.spawned.update(|spawned| spawned + 1);
     });
     let end = End { state: Rc::clone(&state) };
-    let task = executor::spawn(async move {
-        let output = future.await;
-        end.state.output.set(Some(output));
-    });
+    let task = executor::spawn(future, move |output| end.state.output.set(Some(output)));
     JoinHandle { state, task }
 }
 
@@ -66,7 +63,7 @@ struct State<T> {
     joiner: Cell<Option<Waker>>,
 }
 
-/// Lives in the task's future: goes when the task ends, however it ends.
+/// Lives in the task: goes when the task ends, however it ends.
 struct End<T> {
     state: Rc<State<T>>,
 }

@@ -1,7 +1,11 @@
 use alloc::rc::Rc;
 use core::fmt;
+use core::future::Future;
 use core::net::SocketAddr;
+use core::pin::Pin;
+use core::task::{Context, Poll};
 
+use mkernel::{WaitKey, now_coarse};
 use mnet_proto::SendError;
 use netdev::Instant;
 
@@ -101,12 +105,9 @@ impl Datagram {
     ///
     /// # Errors
     /// [`SendError`] if it is known that the reply will not arrive.
-    pub async fn reply(self) -> Result<(), SendError> {
-        let Self { shared, inner } = self;
-        if shared.is_congested() {
-            shared.uncongested().await;
-        }
-        shared.reply(inner)
+    #[inline]
+    pub fn reply(self) -> impl Future<Output = Result<(), SendError>> {
+        Reply { datagram: Some(self), key: WaitKey::default() }
     }
 
     /// Answers who sent it with `length` bytes, in the same packet if that has room. `fill` writes them; it finds
@@ -139,6 +140,45 @@ impl Datagram {
         }
         fill(self.inner.payload_mut());
         self.reply().await
+    }
+}
+
+/// The future of [`Datagram::reply`].
+struct Reply {
+    // There until it is sent.
+    datagram: Option<Datagram>,
+    // Taken only while that is there.
+    key: WaitKey,
+}
+
+impl Future for Reply {
+    type Output = Result<(), SendError>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Datagram { shared, inner } = self.datagram.take().expect("a reply is sent once");
+        let mut state = shared.state.borrow_mut();
+        if state.host.is_congested() {
+            state.senders.register(&mut self.key, cx.waker());
+            drop(state);
+            self.datagram = Some(Datagram { shared, inner });
+            return Poll::Pending;
+        }
+        state.senders.remove(&mut self.key);
+        state.host.udp_reply(now_coarse(), inner)?;
+        state.wake_driver();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for Reply {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(Datagram { shared, .. }) = &self.datagram
+            && self.key.is_taken()
+        {
+            shared.state.borrow_mut().senders.remove(&mut self.key);
+        }
     }
 }
 

@@ -23,6 +23,7 @@ pub(crate) async fn drive(shared: Weak<Shared<Stack>>, device: impl Device, name
         name,
         frames: VecDeque::with_capacity(BATCH),
         drained: false,
+        due: Instant::FAR_FUTURE,
         timer: sleep_until(Instant::FAR_FUTURE),
     };
     poll_fn(|cx| {
@@ -45,6 +46,8 @@ struct Driver<D> {
     frames: VecDeque<Packet>,
     // The device had no more frames when it was last asked.
     drained: bool,
+    // When the stack wants to be told the time, as it has said last.
+    due: Instant,
     timer: Sleep,
 }
 
@@ -58,9 +61,12 @@ impl<D: Device> Driver<D> {
         state: &mut State<Stack>,
     ) -> Result<(), Gone> {
         let now = now_coarse();
+        state.driver_woken = false;
         self.send(cx, state)?;
         self.receive(cx, now, shared, state)?;
-        state.host.handle_timeout(now);
+        if self.due <= now {
+            state.host.handle_timeout(now);
+        }
         while let Some(event) = state.host.poll_event() {
             match event {
                 Event::Readable(socket) => state.readers(socket).wake_all(),
@@ -76,12 +82,10 @@ impl<D: Device> Driver<D> {
             state.senders.wake_all();
         }
         // Whoever has frames to send wakes the driver by this.
-        match &mut state.driver {
-            Some(driver) => driver.clone_from(cx.waker()),
-            driver => *driver = Some(cx.waker().clone()),
-        }
+        state.driver.clone_from(cx.waker());
         self.drained = self.drained && self.device.poll_receive(cx).is_pending();
-        if !self.drained || may_send || self.is_time(cx, now, state.host.poll_timeout()) {
+        self.due = state.host.poll_timeout().unwrap_or(Instant::FAR_FUTURE);
+        if !self.drained || may_send || self.is_time(cx, now) {
             cx.waker().wake_by_ref();
         }
         Ok(())
@@ -109,9 +113,21 @@ impl<D: Device> Driver<D> {
 
     /// Sends what the device takes. Says whether frames are left and it may take more by now; if
     /// not, the task is woken when it may.
+    #[inline]
     fn send(&mut self, cx: &mut Context<'_>, state: &mut State<Stack>) -> Result<bool, Gone> {
         let outgoing = state.host.outgoing();
-        if outgoing.is_empty() || self.device.poll_transmit(cx).is_pending() {
+        if outgoing.is_empty() {
+            return Ok(false);
+        }
+        self.send_some(cx, outgoing)
+    }
+
+    fn send_some(
+        &mut self,
+        cx: &mut Context<'_>,
+        outgoing: &mut VecDeque<Packet>,
+    ) -> Result<bool, Gone> {
+        if self.device.poll_transmit(cx).is_pending() {
             return Ok(false);
         }
         self.device.transmit(outgoing)?;
@@ -137,15 +153,14 @@ impl<D: Device> Driver<D> {
     }
 
     /// Sets the timer, and says whether its time has come already.
-    fn is_time(&mut self, cx: &mut Context<'_>, now: Instant, deadline: Option<Instant>) -> bool {
-        let deadline = deadline.unwrap_or(Instant::FAR_FUTURE);
+    fn is_time(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         // One that was set before is still to come.
-        if deadline == self.timer.deadline() && deadline > now {
+        if self.due == self.timer.deadline() && self.due > now {
             return false;
         }
-        self.timer.reset(deadline);
+        self.timer.reset(self.due);
         let is_time =
-            deadline < Instant::FAR_FUTURE && Pin::new(&mut self.timer).poll(cx).is_ready();
+            self.due < Instant::FAR_FUTURE && Pin::new(&mut self.timer).poll(cx).is_ready();
         if is_time {
             // It is set no longer.
             self.timer.reset(Instant::FAR_FUTURE);

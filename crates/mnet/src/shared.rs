@@ -23,8 +23,9 @@ pub(crate) struct Shared<H: ?Sized = Host> {
 }
 
 pub(crate) struct State<H: ?Sized = Host> {
-    /// The task that moves frames.
-    pub(crate) driver: Option<Waker>,
+    /// The task that moves frames, and whether it has been woken since it last moved any.
+    pub(crate) driver: Waker,
+    pub(crate) driver_woken: bool,
     /// Who waits for the device to take frames.
     pub(crate) senders: WaitList,
     /// Who waits for an address.
@@ -48,7 +49,8 @@ struct Socket {
 impl<H> Shared<H> {
     pub(crate) fn new(pool: Pool, host: H) -> Rc<Self> {
         let state = State {
-            driver: None,
+            driver: Waker::noop().clone(),
+            driver_woken: false,
             senders: WaitList::new(),
             ready: WaitList::new(),
             sockets: Vec::new(),
@@ -111,14 +113,6 @@ impl Shared {
         Ok(())
     }
 
-    /// Sends a datagram's payload back to who sent it.
-    pub(crate) fn reply(&self, datagram: Datagram) -> Result<(), SendError> {
-        let mut state = self.state.borrow_mut();
-        state.host.udp_reply(now_coarse(), datagram)?;
-        state.wake_driver();
-        Ok(())
-    }
-
     /// Sends, if the device takes frames now.
     pub(crate) fn try_send(
         &self,
@@ -148,6 +142,7 @@ impl Shared {
     }
 
     /// Waits for what `take` takes.
+    #[inline]
     pub(crate) fn receive<T: Take>(&self, socket: SocketId, take: T) -> Receive<'_, T> {
         Receive { shared: self, socket, take, key: WaitKey::default() }
     }
@@ -198,9 +193,10 @@ impl<H: ?Sized> Drop for Shared<H> {
 }
 
 impl<H: ?Sized> State<H> {
-    pub(crate) fn wake_driver(&self) {
-        if let Some(driver) = &self.driver {
-            driver.wake_by_ref();
+    #[inline]
+    pub(crate) fn wake_driver(&mut self) {
+        if !core::mem::replace(&mut self.driver_woken, true) {
+            self.driver.wake_by_ref();
         }
     }
 
@@ -276,9 +272,22 @@ impl Take for Next {
 
     #[inline]
     fn take(&mut self, host: &mut Host, socket: SocketId) -> Option<Self::Output> {
+        Map(|datagram| datagram).take(host, socket)
+    }
+}
+
+/// What is made of the next datagram, once it is there.
+pub(crate) struct Map<F>(pub(crate) F);
+
+impl<T, F: FnMut(Datagram) -> T + Unpin> Take for Map<F> {
+    type Output = Result<T, RecvError>;
+
+    #[inline]
+    fn take(&mut self, host: &mut Host, socket: SocketId) -> Option<Self::Output> {
         match host.udp_mut().receive(socket) {
-            Some(datagram) => Some(Ok(datagram)),
-            None => failure(host, socket).map(Err),
+            Some(datagram) => Some(Ok((self.0)(datagram))),
+            None if Anything.take(host, socket).is_some() => failure(host, socket).map(Err),
+            None => None,
         }
     }
 }
@@ -315,12 +324,14 @@ pub(crate) struct Anything;
 impl Take for Anything {
     type Output = ();
 
+    #[inline]
     fn take(&mut self, host: &mut Host, socket: SocketId) -> Option<()> {
         (host.is_gone() || host.udp().is_readable(socket)).then_some(())
     }
 }
 
 /// Why no datagram will come.
+#[cold]
 #[inline(never)]
 fn failure(host: &mut Host, socket: SocketId) -> Option<RecvError> {
     let failure = host.udp_mut().receive_failure(socket).map(RecvError::DestinationUnreachable);
@@ -338,18 +349,28 @@ pub(crate) struct Receive<'a, T> {
 impl<T: Take> Future for Receive<'_, T> {
     type Output = T::Output;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T::Output> {
         let Self { shared, socket, take, key } = &mut *self;
         let mut state = shared.state.borrow_mut();
-        if let Some(taken) = take.take(&mut state.host, *socket) {
-            return Poll::Ready(taken);
+        let taken = take.take(&mut state.host, *socket);
+        match taken {
+            Some(taken) => {
+                if key.is_taken() {
+                    state.readers(*socket).remove(key);
+                }
+                Poll::Ready(taken)
+            }
+            None => {
+                state.readers(*socket).register(key, cx.waker());
+                Poll::Pending
+            }
         }
-        state.readers(*socket).register(key, cx.waker());
-        Poll::Pending
     }
 }
 
 impl<T> Drop for Receive<'_, T> {
+    #[inline]
     fn drop(&mut self) {
         if self.key.is_taken() {
             self.shared.state.borrow_mut().readers(self.socket).remove(&mut self.key);

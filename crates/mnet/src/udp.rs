@@ -237,6 +237,7 @@ impl fmt::Debug for Udp {
 }
 
 /// Copies what fits and says how much that is.
+#[inline]
 pub(crate) fn copy(payload: &[u8], buffer: &mut [u8]) -> usize {
     let length = payload.len().min(buffer.len());
     buffer[..length].copy_from_slice(&payload[..length]);

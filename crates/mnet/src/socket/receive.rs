@@ -9,7 +9,7 @@ use super::{Bound, UdpSocket};
 use crate::datagram::Datagram;
 use crate::error::RecvError;
 use crate::options::RecvOptions;
-use crate::shared::{Anything, Next, NextError, Take};
+use crate::shared::{Anything, Map, Next, NextError, Take};
 use crate::udp::copy;
 
 /// # Receiving
@@ -32,9 +32,15 @@ impl UdpSocket {
     ///
     /// # Errors
     /// [`RecvError::DeviceGone`]; of a connected socket, [`RecvError::DestinationUnreachable`].
-    pub async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), RecvError> {
-        let datagram = self.bound.shared.receive(self.bound.id, Next).await?;
-        Ok((copy(datagram.payload(), buffer), datagram.remote()))
+    #[inline]
+    pub fn recv_from(
+        &self,
+        buffer: &mut [u8],
+    ) -> impl Future<Output = Result<(usize, SocketAddr), RecvError>> {
+        let copy = Map(|datagram: mnet_proto::Datagram| {
+            (copy(datagram.payload(), buffer), datagram.remote())
+        });
+        self.bound.shared.receive(self.bound.id, copy)
     }
 
     /// Receives as [`UdpSocket::recv_from`] does: from one address only, or until a trigger fires.
@@ -72,9 +78,10 @@ impl UdpSocket {
     ///
     /// # Errors
     /// As [`UdpSocket::recv_from`].
-    pub async fn recv_datagram(&self) -> Result<Datagram, RecvError> {
+    #[inline]
+    pub fn recv_datagram(&self) -> impl Future<Output = Result<Datagram, RecvError>> {
         let Bound { shared, id, .. } = &*self.bound;
-        Ok(Datagram::new(Rc::clone(shared), shared.receive(*id, Next).await?))
+        shared.receive(*id, Map(|datagram| Datagram::new(Rc::clone(shared), datagram)))
     }
 
     /// Receives as [`UdpSocket::recv_datagram`] does: from one address only, or until a trigger fires.
