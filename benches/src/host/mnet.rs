@@ -180,15 +180,15 @@ impl Device for Card {
     fn receive(
         &mut self,
         pool: &Pool,
-        frames: &mut VecDeque<Packet>,
         limit: usize,
+        take: &mut dyn FnMut(Packet),
     ) -> Result<Received, Gone> {
         let mut load = self.shared.load.borrow_mut();
         for _ in 0..limit {
             let Some(frame) = load.deliver() else { break };
             let mut packet = pool.take_for_receive().expect("the window is smaller than the pool");
             packet.append(frame.len()).unwrap().copy_from_slice(frame);
-            frames.push_back(packet);
+            take(packet);
         }
         Ok(Received { drained: !load.has_next(), dropped: 0 })
     }

@@ -143,8 +143,8 @@ impl Device for Card {
     fn receive(
         &mut self,
         pool: &Pool,
-        frames: &mut VecDeque<Packet>,
         limit: usize,
+        take: &mut dyn FnMut(Packet),
     ) -> Result<Received, Gone> {
         let mut link = self.0.borrow_mut();
         for _ in 0..limit {
@@ -153,7 +153,7 @@ impl Device for Card {
             }
             let mut packet = pool.take_for_receive().expect("the window is smaller than the pool");
             link.deliver(&mut packet);
-            frames.push_back(packet);
+            take(packet);
         }
         Ok(Received { drained: !link.has_next(), dropped: 0 })
     }

@@ -135,8 +135,8 @@ impl Device for NetDevice {
     fn receive(
         &mut self,
         pool: &Pool,
-        frames: &mut VecDeque<Packet>,
         limit: usize,
+        take: &mut dyn FnMut(Packet),
     ) -> Result<Received, Gone> {
         let mut received = Received::default();
         for _ in 0..limit {
@@ -161,7 +161,7 @@ impl Device for NetDevice {
                 received.drained = true;
                 break;
             }
-            frames.push_back(packet);
+            take(packet);
         }
         Ok(received)
     }

@@ -21,7 +21,6 @@ pub(crate) async fn drive(shared: Weak<Shared<Stack>>, device: impl Device, name
     let mut driver = Driver {
         device,
         name,
-        frames: VecDeque::with_capacity(BATCH),
         drained: false,
         due: Instant::FAR_FUTURE,
         timer: sleep_until(Instant::FAR_FUTURE),
@@ -43,7 +42,6 @@ pub(crate) async fn drive(shared: Weak<Shared<Stack>>, device: impl Device, name
 struct Driver<D> {
     device: D,
     name: String,
-    frames: VecDeque<Packet>,
     // The device had no more frames when it was last asked.
     drained: bool,
     // When the stack wants to be told the time, as it has said last.
@@ -102,10 +100,9 @@ impl<D: Device> Driver<D> {
         if self.drained && self.device.poll_receive(cx).is_pending() {
             return Ok(());
         }
-        let received = self.device.receive(&shared.pool, &mut self.frames, BATCH)?;
-        while let Some(frame) = self.frames.pop_front() {
-            state.host.handle_frame(now, frame);
-        }
+        let host = &mut state.host;
+        let mut take = |frame| host.handle_frame(now, frame);
+        let received = self.device.receive(&shared.pool, BATCH, &mut take)?;
         state.host.count_missed(received.dropped);
         self.drained = received.drained;
         Ok(())

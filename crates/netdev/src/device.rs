@@ -21,8 +21,8 @@ pub trait Device {
         Checksums::default()
     }
 
-    /// Takes up to `limit` frames that have come, each into a packet of `pool`, and appends them
-    /// to `frames`. Never waits.
+    /// Takes up to `limit` frames that have come, each into a packet of `pool`, and hands them to
+    /// `take`, which must not use the device. Never waits.
     ///
     /// When the pool has none left for receiving, frames are taken from the card all the same, and
     /// dropped and counted, so that old ones do not stand in the way of new ones.
@@ -32,8 +32,8 @@ pub trait Device {
     fn receive(
         &mut self,
         pool: &Pool,
-        frames: &mut VecDeque<Packet>,
         limit: usize,
+        take: &mut dyn FnMut(Packet),
     ) -> Result<Received, Gone>;
 
     /// Sends frames from the front of `frames`, as many as the card takes now; those that it does

@@ -213,7 +213,7 @@ impl Device for Card {
         }
     }
 
-    fn receive(&mut self, _: &Pool, _: &mut VecDeque<Packet>, _: usize) -> Result<Received, Gone> {
+    fn receive(&mut self, _: &Pool, _: usize, _: &mut dyn FnMut(Packet)) -> Result<Received, Gone> {
         Err(Gone)
     }
 

@@ -127,8 +127,8 @@ impl Device for Plug {
     fn receive(
         &mut self,
         pool: &Pool,
-        frames: &mut VecDeque<Packet>,
         limit: usize,
+        take: &mut dyn FnMut(Packet),
     ) -> Result<Received, Gone> {
         if self.shared.cut.get() {
             return Err(Gone);
@@ -144,7 +144,7 @@ impl Device for Plug {
                 Some(packet)
             });
             match packet {
-                Some(packet) => frames.push_back(packet),
+                Some(packet) => take(packet),
                 None => received.dropped += 1,
             }
         }

@@ -120,16 +120,16 @@ impl<D: Device> Device for Faulty<D> {
     fn receive(
         &mut self,
         pool: &Pool,
-        frames: &mut VecDeque<Packet>,
         limit: usize,
+        take: &mut dyn FnMut(Packet),
     ) -> Result<Received, Gone> {
         let mut batch = VecDeque::new();
         let room = limit.saturating_sub(self.receive.ready.len());
-        let mut received = self.device.receive(pool, &mut batch, room)?;
+        let mut received = self.device.receive(pool, room, &mut |frame| batch.push_back(frame))?;
         let lane = &mut self.receive;
         lane.pass(&mut batch, || pool.take_for_receive());
         let count = lane.ready.len().min(limit);
-        frames.extend(lane.ready.drain(..count));
+        lane.ready.drain(..count).for_each(take);
         received.drained &= lane.is_empty();
         Ok(received)
     }

@@ -47,15 +47,14 @@ impl<D: Device, W: Write, C: FnMut() -> Instant> Device for Pcap<D, W, C> {
     fn receive(
         &mut self,
         pool: &Pool,
-        frames: &mut VecDeque<Packet>,
         limit: usize,
+        take: &mut dyn FnMut(Packet),
     ) -> Result<Received, Gone> {
-        let before = frames.len();
-        let received = self.device.receive(pool, frames, limit)?;
-        for frame in frames.iter().skip(before) {
-            self.writer.write((self.clock)(), frame.bytes());
-        }
-        Ok(received)
+        let Self { device, writer, clock } = self;
+        device.receive(pool, limit, &mut |frame| {
+            writer.write(clock(), frame.bytes());
+            take(frame);
+        })
     }
 
     fn transmit(&mut self, frames: &mut VecDeque<Packet>) -> Result<(), Gone> {

@@ -58,16 +58,15 @@ impl<D: Device, C: FnMut() -> Instant, S: FnMut(fmt::Arguments<'_>)> Device for 
     fn receive(
         &mut self,
         pool: &Pool,
-        frames: &mut VecDeque<Packet>,
         limit: usize,
+        take: &mut dyn FnMut(Packet),
     ) -> Result<Received, Gone> {
-        let before = frames.len();
-        let received = self.device.receive(pool, frames, limit)?;
-        for frame in frames.iter().skip(before) {
-            let (now, summary) = ((self.clock)(), Summary(frame.bytes()));
-            (self.sink)(format_args!("{now} {} {summary}", Direction::Received));
-        }
-        Ok(received)
+        let Self { device, clock, sink } = self;
+        device.receive(pool, limit, &mut |frame| {
+            let (now, summary) = (clock(), Summary(frame.bytes()));
+            sink(format_args!("{now} {} {summary}", Direction::Received));
+            take(frame);
+        })
     }
 
     fn transmit(&mut self, frames: &mut VecDeque<Packet>) -> Result<(), Gone> {

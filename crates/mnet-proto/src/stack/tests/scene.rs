@@ -28,7 +28,7 @@ impl Device for Card {
         1_500
     }
 
-    fn receive(&mut self, _: &Pool, _: &mut VecDeque<Packet>, _: usize) -> Result<Received, Gone> {
+    fn receive(&mut self, _: &Pool, _: usize, _: &mut dyn FnMut(Packet)) -> Result<Received, Gone> {
         Err(Gone)
     }
 
