@@ -3,7 +3,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::fmt;
-use core::mem::ManuallyDrop;
+use core::mem::{self, ManuallyDrop};
 
 /// Free bytes before a fresh packet's window, for the headers that layers put before it.
 ///
@@ -81,11 +81,7 @@ impl Pool {
     #[must_use]
     #[inline]
     pub fn take(&self) -> Option<Packet> {
-        let mut buffer = self.shared.free.borrow_mut().pop()?;
-        buffer.start = HEADROOM as u32;
-        buffer.end = HEADROOM as u32;
-        buffer.pool = Some(Rc::clone(&self.shared));
-        Some(Packet::new(buffer))
+        self.take_unless(0)
     }
 
     /// Takes a packet for a frame to be received, if there are more than are kept back for
@@ -93,10 +89,22 @@ impl Pool {
     #[must_use]
     #[inline]
     pub fn take_for_receive(&self) -> Option<Packet> {
-        if self.available() <= self.shared.packets / 8 {
+        self.take_unless(self.shared.packets / 8)
+    }
+
+    /// Takes a packet, unless there are so few.
+    #[inline]
+    fn take_unless(&self, few: usize) -> Option<Packet> {
+        let mut free = self.shared.free.borrow_mut();
+        if free.len() <= few {
             return None;
         }
-        self.take()
+        let mut buffer = free.pop()?;
+        buffer.start = HEADROOM as u32;
+        buffer.end = HEADROOM as u32;
+        // It had none, which is not worth looking whether there is something to drop.
+        mem::forget(buffer.pool.replace(Rc::clone(&self.shared)));
+        Some(Packet::new(buffer))
     }
 
     /// Takes a large packet: its buffer is allocated for it, with `room` bytes or more behind
@@ -442,6 +450,7 @@ fn gone() -> ! {
 }
 
 impl Drop for Packet {
+    #[inline]
     fn drop(&mut self) {
         let Some(mut buffer) = self.buffer.take() else { return };
         let Some(pool) = buffer.pool.take() else { return };
