@@ -15,14 +15,13 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
+use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::future::Future;
 use core::mem::{self, ManuallyDrop};
 use core::pin::Pin;
 use core::ptr::NonNull;
 use core::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
-
-use slab::Slab;
 
 use crate::net::Wait;
 use crate::platform::inbox::{self, Inbox};
@@ -131,17 +130,20 @@ fn can_run() -> usize {
 struct Tasks {
     // There while they are run.
     inbox: Option<Inbox>,
-    entries: Slab<Entry>,
+    // By the tasks' indices, and those of them that are free.
+    entries: Vec<Entry>,
+    free: Vec<usize>,
     queue: VecDeque<Id>,
     spawned: u32,
 }
 
 struct Entry {
+    // Nobody's, if there is no task.
     id: Id,
     // Whether it is in the queue.
     queued: bool,
     aborted: bool,
-    task: Task,
+    task: Option<Task>,
 }
 
 /// A future that stays where it is until it is dropped.
@@ -183,10 +185,11 @@ impl<F: Future, E: FnMut(F::Output)> Future for Whole<F, E> {
     }
 }
 
-/// What is to be done with a task that can run.
+/// What is to be done with a task that was woken.
 enum Turn {
     Poll(Id, NonNull<dyn Future<Output = ()>>),
-    Drop(Task),
+    // Nothing, if it has ended in the meantime.
+    Drop(Option<Task>),
 }
 
 impl Turn {
@@ -215,14 +218,24 @@ impl Turn {
 
 impl Tasks {
     const fn new() -> Self {
-        Self { inbox: None, entries: Slab::new(), queue: VecDeque::new(), spawned: 0 }
+        Self {
+            inbox: None,
+            entries: Vec::new(),
+            free: Vec::new(),
+            queue: VecDeque::new(),
+            spawned: 0,
+        }
     }
 
     fn add(&mut self, inbox: u16, task: Task) -> Id {
-        let entry = self.entries.vacant_entry();
-        let id = Id::new(inbox, entry.key(), self.spawned);
+        let index = self.free.pop().unwrap_or(self.entries.len());
+        let id = Id::new(inbox, index, self.spawned);
         self.spawned = self.spawned.wrapping_add(1);
-        entry.insert(Entry { id, queued: false, aborted: false, task });
+        let entry = Entry { id, queued: false, aborted: false, task: Some(task) };
+        match self.entries.get_mut(index) {
+            Some(free) => *free = entry,
+            None => self.entries.push(entry),
+        }
         self.wake(id);
         id
     }
@@ -259,22 +272,23 @@ impl Tasks {
 
     #[inline]
     fn next(&mut self) -> Option<Turn> {
-        loop {
-            let id = self.queue.pop_front()?;
-            // It may have ended in the meantime.
-            let Some(entry) = self.entry(id) else { continue };
-            entry.queued = false;
-            if !entry.aborted {
-                return Some(Turn::Poll(id, entry.task.future));
-            }
-            return self.remove(id).map(Turn::Drop);
+        let id = self.queue.pop_front()?;
+        let Some(entry) = self.entry(id) else { return Some(Turn::Drop(None)) };
+        entry.queued = false;
+        if entry.aborted {
+            return Some(Turn::Drop(self.remove(id)));
         }
+        Some(entry.task.as_ref().map_or(Turn::Drop(None), |task| Turn::Poll(id, task.future)))
     }
 
     /// Takes a task out, if it is there. Who drops it must leave the table free for it to use.
+    #[cold]
     fn remove(&mut self, id: Id) -> Option<Task> {
-        self.entry(id)?;
-        self.entries.try_remove(id.index()).map(|entry| entry.task)
+        let entry = self.entry(id)?;
+        entry.id = Id::NOBODY;
+        let task = entry.task.take();
+        self.free.push(id.index());
+        task
     }
 }
 
@@ -282,29 +296,32 @@ impl Tasks {
 /// Numbers come again in the end; whoever is woken in another's stead has been woken too early, as any
 /// task may be.
 ///
-/// From bit 0 the number of the thread's inbox, from 16 the index of the task, from 40 which of those of
+/// From bit 0 the index of the task, from 24 the number of the thread's inbox, from 40 which of those of
 /// that index it is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Id(u64);
 
-const INDEX: u32 = 16;
+const INBOX: u32 = 24;
 const GENERATION: u32 = 40;
 const _: () = assert!(size_of::<Id>() <= size_of::<*const ()>(), "a waker's data hold it");
 
 impl Id {
+    /// No task has it.
+    const NOBODY: Self = Self(u64::MAX);
+
     /// # Panics
-    /// If there are more than 2^24 tasks.
+    /// If there are 2^24 tasks.
     fn new(inbox: u16, index: usize, generation: u32) -> Self {
-        assert!(index < 1 << (GENERATION - INDEX), "there are so many tasks");
-        Self(u64::from(inbox) | (index as u64) << INDEX | u64::from(generation) << GENERATION)
+        assert!(index < (1 << INBOX) - 1, "there are so many tasks");
+        Self(index as u64 | u64::from(inbox) << INBOX | u64::from(generation) << GENERATION)
     }
 
     fn inbox(self) -> u16 {
-        self.0 as u16
+        (self.0 >> INBOX) as u16
     }
 
     fn index(self) -> usize {
-        (self.0 >> INDEX) as usize & ((1 << (GENERATION - INDEX)) - 1)
+        self.0 as usize & ((1 << INBOX) - 1)
     }
 
     fn waker(self) -> Waker {

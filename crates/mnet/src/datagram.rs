@@ -174,9 +174,16 @@ impl Future for Reply {
 impl Drop for Reply {
     #[inline]
     fn drop(&mut self) {
-        if let Some(Datagram { shared, .. }) = &self.datagram
-            && self.key.is_taken()
-        {
+        if self.key.is_taken() {
+            self.give_up();
+        }
+    }
+}
+
+impl Reply {
+    #[cold]
+    fn give_up(&mut self) {
+        if let Some(Datagram { shared, .. }) = &self.datagram {
             shared.state.borrow_mut().senders.remove(&mut self.key);
         }
     }

@@ -353,19 +353,14 @@ impl<T: Take> Future for Receive<'_, T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T::Output> {
         let Self { shared, socket, take, key } = &mut *self;
         let mut state = shared.state.borrow_mut();
-        let taken = take.take(&mut state.host, *socket);
-        match taken {
-            Some(taken) => {
-                if key.is_taken() {
-                    state.readers(*socket).remove(key);
-                }
-                Poll::Ready(taken)
-            }
-            None => {
-                state.readers(*socket).register(key, cx.waker());
-                Poll::Pending
-            }
+        if key.is_taken() {
+            state.readers(*socket).remove(key);
         }
+        if let Some(taken) = take.take(&mut state.host, *socket) {
+            return Poll::Ready(taken);
+        }
+        state.readers(*socket).register(key, cx.waker());
+        Poll::Pending
     }
 }
 
@@ -373,8 +368,15 @@ impl<T> Drop for Receive<'_, T> {
     #[inline]
     fn drop(&mut self) {
         if self.key.is_taken() {
-            self.shared.state.borrow_mut().readers(self.socket).remove(&mut self.key);
+            self.give_up();
         }
+    }
+}
+
+impl<T> Receive<'_, T> {
+    #[cold]
+    fn give_up(&mut self) {
+        self.shared.state.borrow_mut().readers(self.socket).remove(&mut self.key);
     }
 }
 
