@@ -190,6 +190,46 @@ mod tests {
     }
 
     #[test]
+    fn a_task_may_abort_itself_spawn_many_and_end_while_it_is_woken() {
+        block_on(async {
+            let own = Rc::new(Cell::new(None::<JoinHandle<()>>));
+            let task = spawn({
+                let own = own.clone();
+                async move {
+                    let local = [7; 64];
+                    own.take().unwrap().abort();
+                    // The table of tasks grows, and moves, while this one is polled.
+                    let others: Vec<_> = (0..200).map(|it| spawn(async move { it })).collect();
+                    future::poll_fn(|cx| {
+                        cx.waker().wake_by_ref();
+                        Poll::Ready(())
+                    })
+                    .await;
+                    assert_eq!(local, [7; 64]);
+                    for (it, other) in others.into_iter().enumerate() {
+                        assert_eq!(other.await, Ok(it));
+                    }
+                    unreachable!("it is dropped where it awaits");
+                }
+            });
+            let held = own.clone();
+            own.set(Some(task));
+            while Rc::strong_count(&held) > 2 {
+                yield_now().await;
+            }
+            // One that has been woken, and ends: its place is another's by the time of its turn.
+            for round in 0..10 {
+                let woken = spawn(future::poll_fn(move |cx| {
+                    cx.waker().wake_by_ref();
+                    Poll::Ready(round)
+                }));
+                assert_eq!(woken.await, Ok(round));
+                assert_eq!(spawn(async move { round + 1 }).await, Ok(round + 1));
+            }
+        });
+    }
+
+    #[test]
     fn abort_comes_too_late_for_a_task_that_has_ended() {
         block_on(async {
             let task = spawn(async { 1 });

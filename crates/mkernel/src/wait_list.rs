@@ -1,8 +1,7 @@
 use alloc::boxed::Box;
-use core::num::NonZeroU32;
+use alloc::collections::VecDeque;
+use core::num::NonZeroU64;
 use core::task::Waker;
-
-use slab::Slab;
 
 /// The tasks that wait for one thing to happen.
 ///
@@ -11,18 +10,25 @@ use slab::Slab;
 /// behind.
 #[derive(Debug, Default)]
 pub struct WaitList {
-    // Most lists are of one.
+    // Most lists are of one. It has come before all others.
     first: Option<Waker>,
-    others: Option<Box<Slab<Waker>>>,
+    others: Option<Box<Others>>,
+}
+
+/// Those who have come while somebody waited, in that order.
+#[derive(Debug)]
+struct Others {
+    wakers: VecDeque<(NonZeroU64, Waker)>,
+    // The number of the newest.
+    last: NonZeroU64,
 }
 
 /// One waiter's place in a [`WaitList`]; empty at first.
 #[derive(Debug, Default)]
-pub struct WaitKey(Option<NonZeroU32>);
+pub struct WaitKey(Option<NonZeroU64>);
 
-const FIRST: NonZeroU32 = NonZeroU32::MIN;
-/// The place of the first of the others.
-const OTHERS: usize = 2;
+/// The place of who has come when nobody waited. Others have greater numbers.
+const FIRST: NonZeroU64 = NonZeroU64::MIN;
 
 impl WaitKey {
     /// Whether it is a place on a list.
@@ -40,32 +46,32 @@ impl WaitList {
         Self { first: None, others: None }
     }
 
-    /// Puts a waiter on the list, or renews its place there.
-    ///
-    /// # Panics
-    /// If there are more than 2^32 - 3.
+    /// Puts a waiter on the list, behind all that are there, or renews its place.
     #[inline]
     pub fn register(&mut self, key: &mut WaitKey, waker: &Waker) {
-        match (key.0, &mut self.first) {
-            (None, first @ None) => {
-                *first = Some(waker.clone());
-                key.0 = Some(FIRST);
-            }
-            (Some(FIRST), Some(first)) => first.clone_from(waker),
-            _ => self.register_other(key, waker),
+        if key.0.is_none() && self.is_empty() {
+            self.first = Some(waker.clone());
+            key.0 = Some(FIRST);
+        } else if let (Some(FIRST), Some(first)) = (key.0, &mut self.first) {
+            first.clone_from(waker);
+        } else {
+            self.register_other(key, waker);
         }
     }
 
     #[cold]
     #[inline(never)]
     fn register_other(&mut self, key: &mut WaitKey, waker: &Waker) {
-        let others = self.others.get_or_insert_default();
-        if let Some(place) = key.0 {
-            others[place.get() as usize - OTHERS].clone_from(waker);
-            return;
+        let none = || Box::new(Others { wakers: VecDeque::new(), last: FIRST });
+        let others = self.others.get_or_insert_with(none);
+        match key.0.and_then(|place| others.position(place)) {
+            Some(at) => others.wakers[at].1.clone_from(waker),
+            None => {
+                others.last = others.last.saturating_add(1);
+                others.wakers.push_back((others.last, waker.clone()));
+                key.0 = Some(others.last);
+            }
         }
-        let place = u32::try_from(others.insert(waker.clone()) + OTHERS);
-        key.0 = NonZeroU32::new(place.expect("so many wait for one thing"));
     }
 
     /// Takes a waiter off the list; does nothing if it is not on it.
@@ -80,20 +86,23 @@ impl WaitList {
 
     #[cold]
     #[inline(never)]
-    fn remove_other(&mut self, place: NonZeroU32) {
-        if let Some(others) = &mut self.others {
-            others.remove(place.get() as usize - OTHERS);
+    fn remove_other(&mut self, place: NonZeroU64) {
+        if let Some(others) = &mut self.others
+            && let Some(at) = others.position(place)
+        {
+            others.wakers.remove(at);
         }
     }
 
-    /// Wakes all who wait. They stay on the list until they take themselves off.
+    /// Wakes all who wait, whoever has come first before the others: so nobody is always late. They
+    /// stay on the list until they take themselves off.
     #[inline]
     pub fn wake_all(&self) {
         if let Some(first) = &self.first {
             first.wake_by_ref();
         }
         if let Some(others) = &self.others {
-            others.iter().for_each(|(_, waker)| waker.wake_by_ref());
+            others.wakers.iter().for_each(|(_, waker)| waker.wake_by_ref());
         }
     }
 
@@ -101,7 +110,13 @@ impl WaitList {
     #[must_use]
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.first.is_none() && self.others.as_ref().is_none_or(|others| others.is_empty())
+        self.first.is_none() && self.others.as_ref().is_none_or(|others| others.wakers.is_empty())
+    }
+}
+
+impl Others {
+    fn position(&self, place: NonZeroU64) -> Option<usize> {
+        self.wakers.binary_search_by_key(&place, |&(number, _)| number).ok()
     }
 }
 
@@ -109,7 +124,9 @@ impl WaitList {
 mod tests {
     use alloc::sync::Arc;
     use alloc::task::Wake;
+    use core::mem;
     use core::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::Mutex;
 
     use super::*;
 
@@ -151,5 +168,33 @@ mod tests {
         keys.iter_mut().for_each(|key| list.remove(key));
         assert!(list.is_empty());
         assert!(counts.iter().all(|count| Arc::strong_count(count) == 1));
+    }
+
+    /// Notes that it was woken.
+    struct Note(usize, Arc<Mutex<Vec<usize>>>);
+
+    impl Wake for Note {
+        fn wake(self: Arc<Self>) {
+            self.1.lock().unwrap().push(self.0);
+        }
+    }
+
+    #[test]
+    fn who_waits_again_waits_behind_those_who_have_waited_on() {
+        let mut list = WaitList::new();
+        let woken = Arc::new(Mutex::new(Vec::new()));
+        let wakers = [0, 1, 2].map(|it| Waker::from(Arc::new(Note(it, Arc::clone(&woken)))));
+        let mut keys: [WaitKey; 3] = Default::default();
+        let mut order = VecDeque::from([0, 1, 2]);
+        order.iter().for_each(|&it| list.register(&mut keys[it], &wakers[it]));
+        for _ in 0..10 {
+            list.wake_all();
+            assert_eq!(order, mem::take(&mut *woken.lock().unwrap()));
+            // The first has what it waited for, and waits for it again; the others do not get it.
+            let it = order.pop_front().unwrap();
+            list.remove(&mut keys[it]);
+            order.push_back(it);
+            order.iter().for_each(|&it| list.register(&mut keys[it], &wakers[it]));
+        }
     }
 }
