@@ -47,7 +47,6 @@ impl WaitList {
     }
 
     /// Puts a waiter on the list, behind all that are there, or renews its place.
-    #[inline]
     pub fn register(&mut self, key: &mut WaitKey, waker: &Waker) {
         if key.0.is_none() && self.is_empty() {
             self.first = Some(waker.clone());
@@ -75,7 +74,6 @@ impl WaitList {
     }
 
     /// Takes a waiter off the list; does nothing if it is not on it.
-    #[inline]
     pub fn remove(&mut self, key: &mut WaitKey) {
         match key.0.take() {
             Some(FIRST) => self.first = None,
@@ -96,7 +94,6 @@ impl WaitList {
 
     /// Wakes all who wait, whoever has come first before the others: so nobody is always late. They
     /// stay on the list until they take themselves off.
-    #[inline]
     pub fn wake_all(&self) {
         if let Some(first) = &self.first {
             first.wake_by_ref();

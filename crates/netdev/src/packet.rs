@@ -450,7 +450,6 @@ fn gone() -> ! {
 }
 
 impl Drop for Packet {
-    #[inline]
     fn drop(&mut self) {
         let Some(mut buffer) = self.buffer.take() else { return };
         let Some(pool) = buffer.pool.take() else { return };
