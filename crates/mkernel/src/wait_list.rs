@@ -47,6 +47,7 @@ impl WaitList {
     }
 
     /// Puts a waiter on the list, behind all that are there, or renews its place.
+    #[inline]
     pub fn register(&mut self, key: &mut WaitKey, waker: &Waker) {
         if key.0.is_none() && self.is_empty() {
             self.first = Some(waker.clone());
@@ -74,6 +75,7 @@ impl WaitList {
     }
 
     /// Takes a waiter off the list; does nothing if it is not on it.
+    #[inline]
     pub fn remove(&mut self, key: &mut WaitKey) {
         match key.0.take() {
             Some(FIRST) => self.first = None,
