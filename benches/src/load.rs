@@ -172,13 +172,19 @@ impl Load {
 /// Which port is spoken to, and by which peer: each in its turn. One frame serves all of them, so that
 /// what is in the cache or not is the host's, and not what is said to it.
 struct Turns {
-    ports: usize,
-    // What tells the datagrams apart: the port, or the peer.
     field: Field,
-    // Of so many this is the next; the port of the one before it, as an index.
-    count: usize,
-    turn: usize,
+    // What is said in which turn, made before so that it costs the measured little; the next of these.
+    turns: Vec<Turn>,
+    next: usize,
+    // The port of the one before it, as an index.
     port: usize,
+}
+
+/// A port, as an index, and what is written for it into the field and its checksums.
+struct Turn {
+    port: u16,
+    field: [u8; 2],
+    checksums: [[u8; 2]; 2],
 }
 
 impl Turns {
@@ -191,25 +197,34 @@ impl Turns {
             (1, _) => Field::peer(case.family, frame),
             _ => unreachable!("there are many ports or many peers"),
         };
-        Some(Self { ports, field, count: ports.max(peers).min(10_000), turn: 0, port: 0 })
+        let turn = |turn: usize| {
+            // Those that are spoken to lie far from each other.
+            let port = (turn * 7_919 % ports) as u16;
+            let value = if ports > 1 { FIRST_PORT + port } else { turn as u16 };
+            Turn { port, field: value.to_be_bytes(), checksums: field.sums(value) }
+        };
+        let turns = (0..ports.max(peers).min(10_000)).map(turn).collect();
+        Some(Self { field, turns, next: 0, port: 0 })
     }
 
+    #[inline]
     fn next(&mut self, frame: &mut [u8]) {
-        if self.ports > 1 {
-            // Those that are spoken to lie far from each other.
-            self.port = self.turn * 7_919 % self.ports;
-            self.field.set(frame, FIRST_PORT + self.port as u16);
-        } else {
-            self.field.set(frame, self.turn as u16);
+        let turn = &self.turns[self.next];
+        let Field { at, sums: [first, second] } = &self.field;
+        frame[*at..at + 2].copy_from_slice(&turn.field);
+        for (Sum { at, .. }, checksum) in [first, second].into_iter().zip(&turn.checksums) {
+            frame[*at..at + 2].copy_from_slice(checksum);
         }
-        self.turn = if self.turn + 1 == self.count { 0 } else { self.turn + 1 };
+        self.port = turn.port.into();
+        self.next = if self.next + 1 == self.turns.len() { 0 } else { self.next + 1 };
     }
 }
 
-/// Sixteen bits of a frame that differ from one datagram to the next, and the checksums over them.
+/// Sixteen bits of a frame that differ from one datagram to the next, and the checksums over them: two,
+/// or one twice.
 struct Field {
     at: usize,
-    checksums: Vec<Sum>,
+    sums: [Sum; 2],
 }
 
 struct Sum {
@@ -222,37 +237,37 @@ impl Field {
     /// The port to which it goes.
     fn port(family: Family, frame: &[u8]) -> Self {
         let udp = udp_at(family);
-        Self::new(frame, udp + 2, &[udp + 6])
+        Self::new(frame, udp + 2, [udp + 6; 2])
     }
 
     /// The last bits of the address from which it comes.
     fn peer(family: Family, frame: &[u8]) -> Self {
         let udp = udp_at(family) + 6;
         match family {
-            Family::V4 => Self::new(frame, 28, &[24, udp]),
-            Family::V6 => Self::new(frame, 36, &[udp]),
+            Family::V4 => Self::new(frame, 28, [24, udp]),
+            Family::V6 => Self::new(frame, 36, [udp; 2]),
         }
     }
 
-    fn new(frame: &[u8], at: usize, checksums: &[usize]) -> Self {
+    fn new(frame: &[u8], at: usize, sums: [usize; 2]) -> Self {
         let word = |at: usize| u16::from_be_bytes([frame[at], frame[at + 1]]);
-        let sum = |&sum: &usize| {
+        let sum = |sum: usize| {
             let (at_zero, carry) = word(sum).overflowing_add(word(at));
             Sum { at: sum, at_zero: at_zero + u16::from(carry) }
         };
-        Self { at, checksums: checksums.iter().map(sum).collect() }
+        Self { at, sums: sums.map(sum) }
     }
 
-    /// Sets it, and lets the checksums be right (RFC 1624).
-    fn set(&self, frame: &mut [u8], value: u16) {
-        frame[self.at..self.at + 2].copy_from_slice(&value.to_be_bytes());
-        for &Sum { at, at_zero } in &self.checksums {
-            let (sum, borrow) = at_zero.overflowing_sub(value);
-            let sum = sum - u16::from(borrow);
+    /// The checksums where it has a value (RFC 1624).
+    fn sums(&self, value: u16) -> [[u8; 2]; 2] {
+        [&self.sums[0], &self.sums[1]].map(|sum| {
+            let (sum, borrow) = sum.at_zero.overflowing_sub(value);
             // Of UDP, 0 would say that there is none (RFC 768).
-            let sum = if sum == 0 { u16::MAX } else { sum };
-            frame[at..at + 2].copy_from_slice(&sum.to_be_bytes());
-        }
+            match sum - u16::from(borrow) {
+                0 => [0xff; 2],
+                sum => sum.to_be_bytes(),
+            }
+        })
     }
 }
 
