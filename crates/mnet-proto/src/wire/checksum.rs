@@ -17,20 +17,8 @@ impl Checksum {
     #[must_use]
     #[inline]
     pub fn add_bytes(self, bytes: &[u8]) -> Self {
-        let (chunks, rest) = bytes.as_chunks::<32>();
-        let mut sum = self;
-        if !chunks.is_empty() {
-            // Four sums that do not wait for each other; written out, lest a compiler that saves bytes
-            // makes a loop of it.
-            let mut sums = [Self::new(); 4];
-            for chunk in chunks {
-                let (&[a, b, c, d], _) = chunk.as_chunks::<8>() else { continue };
-                let [e, f, g, h] = sums;
-                sums = [e.add_u64(a), f.add_u64(b), g.add_u64(c), h.add_u64(d)];
-            }
-            let [e, f, g, h] = sums;
-            sum = sum.add(e.0).add(f.0).add(g.0).add(h.0);
-        }
+        let (blocks, rest) = bytes.as_chunks::<64>();
+        let mut sum = if blocks.is_empty() { self } else { self.add_blocks(blocks) };
         let (words, rest) = rest.as_chunks::<8>();
         sum = words.iter().fold(sum, |sum, word| sum.add_u64(*word));
         // What is left is read at once and not byte by byte into a word, which would have to wait until
@@ -40,6 +28,22 @@ impl Checksum {
         let (short, rest) = rest.as_chunks::<2>();
         sum = short.iter().fold(sum, |sum, word| sum.add(u16::from_ne_bytes(*word).into()));
         rest.iter().fold(sum, |sum, &last| sum.add(u16::from_ne_bytes([last, 0]).into()))
+    }
+
+    // Apart: short bytes need none of its registers.
+    #[inline(never)]
+    fn add_blocks(self, blocks: &[[u8; 64]]) -> Self {
+        // Two sums that do not wait for each other; what both carry is brought around at the end.
+        let (mut low, mut high, mut carries) = (0, 0, 0);
+        for block in blocks {
+            let (words, _) = block.as_chunks::<8>();
+            let &[a, b, c, d, e, f, g, h] = words else { continue };
+            let (sum, carry) = add_all(low, [a, b, c, d]);
+            (low, carries) = (sum, carries + u64::from(carry));
+            let (sum, carry) = add_all(high, [e, f, g, h]);
+            (high, carries) = (sum, carries + u64::from(carry));
+        }
+        self.add(low).add(high).add(carries)
     }
 
     #[inline]
@@ -84,6 +88,17 @@ impl Checksum {
     pub const fn is_valid(self) -> bool {
         matches!(self.finish(), [0, 0])
     }
+}
+
+/// A number and words, each added with the carry of the one before, and the carry of the last.
+// Written out, so that a processor's carry goes from one to the next by itself, and lest a compiler that
+// saves bytes makes a loop of it.
+#[inline]
+fn add_all(sum: u64, [a, b, c, d]: [[u8; 8]; 4]) -> (u64, bool) {
+    let (sum, carry) = sum.carrying_add(u64::from_ne_bytes(a), false);
+    let (sum, carry) = sum.carrying_add(u64::from_ne_bytes(b), carry);
+    let (sum, carry) = sum.carrying_add(u64::from_ne_bytes(c), carry);
+    sum.carrying_add(u64::from_ne_bytes(d), carry)
 }
 
 #[cfg(test)]
