@@ -17,7 +17,7 @@ impl Checksum {
     #[must_use]
     #[inline]
     pub fn add_bytes(self, bytes: &[u8]) -> Self {
-        let (blocks, rest) = bytes.as_chunks::<64>();
+        let (blocks, rest) = bytes.as_chunks::<128>();
         let mut sum = if blocks.is_empty() { self } else { self.add_blocks(blocks) };
         let (words, rest) = rest.as_chunks::<8>();
         sum = words.iter().fold(sum, |sum, word| sum.add_u64(*word));
@@ -32,18 +32,20 @@ impl Checksum {
 
     // Apart: short bytes need none of its registers.
     #[inline(never)]
-    fn add_blocks(self, blocks: &[[u8; 64]]) -> Self {
-        // Two sums that do not wait for each other; what both carry is brought around at the end.
-        let (mut low, mut high, mut carries) = (0, 0, 0);
+    fn add_blocks(self, blocks: &[[u8; 128]]) -> Self {
+        let (mut sum, mut carries) = (self.0, 0);
         for block in blocks {
-            let (words, _) = block.as_chunks::<8>();
-            let &[a, b, c, d, e, f, g, h] = words else { continue };
-            let (sum, carry) = add_all(low, [a, b, c, d]);
-            (low, carries) = (sum, carries + u64::from(carry));
-            let (sum, carry) = add_all(high, [e, f, g, h]);
-            (high, carries) = (sum, carries + u64::from(carry));
+            let (&[a, b, c, d], _) = block.as_chunks::<32>() else { continue };
+            // Each block begins anew: none waits for the one before.
+            let (of_block, carry) = add_words(0, false, &a);
+            let (of_block, carry) = add_words(of_block, carry, &b);
+            let (of_block, carry) = add_words(of_block, carry, &c);
+            let (of_block, carry) = add_words(of_block, carry, &d);
+            let (next, carry) = sum.carrying_add(of_block, carry);
+            (sum, carries) = (next, carries + u64::from(carry));
         }
-        self.add(low).add(high).add(carries)
+        // What was carried out of the sum is brought around.
+        Self(sum).add(carries)
     }
 
     #[inline]
@@ -90,12 +92,13 @@ impl Checksum {
     }
 }
 
-/// A number and words, each added with the carry of the one before, and the carry of the last.
+/// Adds four words, each with the carry of the one before, and returns that of the last.
 // Written out, so that a processor's carry goes from one to the next by itself, and lest a compiler that
 // saves bytes makes a loop of it.
 #[inline]
-fn add_all(sum: u64, [a, b, c, d]: [[u8; 8]; 4]) -> (u64, bool) {
-    let (sum, carry) = sum.carrying_add(u64::from_ne_bytes(a), false);
+fn add_words(sum: u64, carry: bool, words: &[u8; 32]) -> (u64, bool) {
+    let (&[a, b, c, d], _) = words.as_chunks::<8>() else { return (sum, carry) };
+    let (sum, carry) = sum.carrying_add(u64::from_ne_bytes(a), carry);
     let (sum, carry) = sum.carrying_add(u64::from_ne_bytes(b), carry);
     let (sum, carry) = sum.carrying_add(u64::from_ne_bytes(c), carry);
     sum.carrying_add(u64::from_ne_bytes(d), carry)
