@@ -9,6 +9,8 @@
 //!   │   1 s                                               └── (none)         │ 3 requests
 //!   └────────────────────────────────────────────────────────────────────────┘
 //! ```
+//!
+//! It becomes STALE without being told: whoever looks at it sees that its time is over.
 
 use alloc::collections::VecDeque;
 use core::mem::{self, Discriminant};
@@ -18,7 +20,9 @@ use core::time::Duration;
 
 use hashbrown::HashMap;
 use netdev::{Instant, Mac, Packet};
+use slab::Slab;
 
+use super::lists::Lists;
 use crate::config::Config;
 use crate::keyed::ByAddress;
 use crate::stats::Drop;
@@ -46,13 +50,16 @@ const IN_USE: Duration = Duration::from_secs(30);
 
 /// Neighbours by address.
 pub(crate) struct Cache {
-    entries: HashMap<IpAddr, Entry, ByAddress>,
+    slots: HashMap<IpAddr, usize, ByAddress>,
+    entries: Slab<Entry>,
+    // All of them, by [`Entry::worth`], the least recently used first.
+    leaving: Lists<4>,
+    // Those that time does something to, by when.
+    timers: Lists<1>,
     max_entries: usize,
     max_queue: usize,
     max_queued: usize,
     queued: usize,
-    // Not later than the first timer of any entry.
-    next_timer: Option<Instant>,
     random: u64,
     times: [Times; 2],
     actions: VecDeque<Action>,
@@ -68,6 +75,7 @@ struct Times {
 }
 
 struct Entry {
+    address: IpAddr,
     state: State,
     // Known in all states but INCOMPLETE and FAILED.
     mac: Mac,
@@ -76,9 +84,11 @@ struct Entry {
     used: bool,
     // It has answered once: it is there, and not only somebody's word.
     confirmed: bool,
-    // With the most bytes that pass in one piece.
-    waiting: VecDeque<(Packet, u16)>,
+    waiting: Waiting,
 }
+
+/// Packets, each with the most bytes that pass in one piece.
+type Waiting = VecDeque<(Packet, u16)>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -140,12 +150,14 @@ impl Cache {
     /// An empty cache, whose hash is keyed and whose times are spread by `random`.
     pub(crate) fn new(config: &Config, keyed: ByAddress) -> Self {
         Self {
-            entries: HashMap::with_hasher(keyed),
+            slots: HashMap::with_hasher(keyed),
+            entries: Slab::new(),
+            leaving: Lists::new(),
+            timers: Lists::new(),
             max_entries: config.neighbors,
             max_queue: config.neighbor_queue,
             max_queued: config.neighbor_queues,
             queued: 0,
-            next_timer: None,
             random: keyed.0 ^ keyed.1,
             times: [Times { reachable: REACHABLE, retransmit: RETRANSMIT }; 2],
             actions: VecDeque::new(),
@@ -163,7 +175,7 @@ impl Cache {
     /// Until when it is known that a neighbour's address need not be looked up again: for ever, if
     /// only what it says changes that. `None` if it is to be looked up now.
     pub(crate) fn settled(&self, address: IpAddr) -> Option<Instant> {
-        match self.entries.get(&address)?.state {
+        match self.known(address)?.state {
             State::Reachable { until } => Some(until),
             State::Delay { .. } | State::Probe { .. } => Some(Instant::FAR_FUTURE),
             State::Incomplete { .. } | State::Stale | State::Failed { .. } => None,
@@ -198,34 +210,43 @@ impl Cache {
 
     /// From where the first packet comes that waits for an IPv6 neighbour.
     pub(crate) fn waiting_source(&self, address: IpAddr) -> Option<Ipv6Addr> {
-        let (packet, _) = self.entries.get(&address)?.waiting.front()?;
+        let (packet, _) = self.known(address)?.waiting.front()?;
         ipv6::Header::parse(packet.bytes()).ok().map(ipv6::Header::source)
     }
 
     /// Whether an address is known and may well be right: in any state but INCOMPLETE (RFC 4861
     /// §6.3.6).
     pub(crate) fn is_probably_reachable(&self, address: IpAddr) -> bool {
-        self.entries.get(&address).is_some_and(|entry| !entry.is_unknown())
+        self.known(address).is_some_and(|entry| !entry.is_unknown())
+    }
+
+    #[inline]
+    fn slot(&self, address: IpAddr) -> Option<usize> {
+        self.slots.get(&address).copied()
+    }
+
+    fn known(&self, address: IpAddr) -> Option<&Entry> {
+        self.slot(address).map(|slot| &self.entries[slot])
     }
 
     /// Looks a neighbour up to send it something.
     #[inline]
     pub(crate) fn lookup(&mut self, now: Instant, address: IpAddr) -> Lookup {
-        let Some(entry) = self.entries.get_mut(&address) else { return Lookup::Unresolved };
+        let Some(slot) = self.slot(address) else { return Lookup::Unresolved };
+        let entry = &mut self.entries[slot];
         entry.last_used = now;
         entry.used = true;
+        self.leaving.put(slot, entry.worth(), now);
         match entry.state {
             State::Incomplete { .. } => Lookup::Unresolved,
             State::Failed { until } if until > now => Lookup::Failed,
             State::Failed { .. } => Lookup::Unresolved,
-            State::Stale => {
+            _ => {
                 let mac = entry.mac;
-                entry.state = State::Delay { until: now + DELAY };
-                self.wait_until(now + DELAY);
+                if entry.is_stale(now) {
+                    self.set_state(slot, State::Delay { until: now + DELAY });
+                }
                 Lookup::Found(mac)
-            }
-            State::Reachable { .. } | State::Delay { .. } | State::Probe { .. } => {
-                Lookup::Found(entry.mac)
             }
         }
     }
@@ -233,22 +254,25 @@ impl Cache {
     /// Lets a packet wait for a neighbour that [`Cache::lookup`] found unresolved, and asks for it.
     /// `false` if there is no room for it, and it was dropped.
     pub(crate) fn wait(&mut self, now: Instant, address: IpAddr, packet: Packet, mtu: u16) -> bool {
-        let failed = |entry: &Entry| matches!(entry.state, State::Failed { .. });
-        if self.entries.get(&address).is_none_or(failed) {
-            if !self.make_room(now, address) {
-                self.actions.push_back(Action::Count(Drop::NeighborCacheFull));
-                return false;
+        let next = now + self.times(address).retransmit;
+        let asked = State::Incomplete { requests: 1, next };
+        let slot = match self.slot(address) {
+            Some(slot) if matches!(self.entries[slot].state, State::Failed { .. }) => {
+                self.actions.push_back(Action::Solicit(address, None));
+                self.set_state(slot, asked);
+                slot
             }
-            let next = now + self.times(address).retransmit;
-            let state = State::Incomplete { requests: 1, next };
-            let waiting = VecDeque::new();
-            let mac = Mac::default();
-            let entry = Entry { state, mac, last_used: now, used: true, confirmed: false, waiting };
-            self.entries.insert(address, entry);
-            self.wait_until(next);
-            self.actions.push_back(Action::Solicit(address, None));
-        }
-        let Some(entry) = self.entries.get_mut(&address) else { return false };
+            Some(slot) => slot,
+            None => {
+                let Some(slot) = self.insert(now, address, asked, Mac::default()) else {
+                    self.actions.push_back(Action::Count(Drop::NeighborCacheFull));
+                    return false;
+                };
+                self.actions.push_back(Action::Solicit(address, None));
+                slot
+            }
+        };
+        let entry = &mut self.entries[slot];
         // RFC 4861 §7.2.2: the newest replaces the oldest.
         if entry.waiting.len() >= self.max_queue && entry.waiting.pop_front().is_some() {
             self.queued -= 1;
@@ -268,30 +292,26 @@ impl Cache {
     /// Takes note of a neighbour's address, as ARP tells it, or the options of neighbour discovery's
     /// other messages (RFC 4861 §7.2.3, §6.3.4).
     pub(crate) fn learn(&mut self, now: Instant, address: IpAddr, mac: Mac, evidence: Evidence) {
-        if !self.entries.contains_key(&address) {
+        let Some(slot) = self.slot(address) else {
             // A neighbour that answers although nobody asked it is not believed.
-            if evidence == Evidence::Request && self.make_room(now, address) {
-                let waiting = VecDeque::new();
-                let (used, confirmed) = (false, false);
-                let entry =
-                    Entry { state: State::Stale, mac, last_used: now, used, confirmed, waiting };
-                self.entries.insert(address, entry);
+            if evidence == Evidence::Request {
+                self.insert(now, address, State::Stale, mac);
             }
             return;
-        }
+        };
         let until = now + self.reachable_time(address);
-        let Some(entry) = self.entries.get_mut(&address) else { return };
+        let entry = &mut self.entries[slot];
         let before = entry.kind();
         let asked = matches!(entry.state, State::Incomplete { .. } | State::Probe { .. });
-        if evidence == Evidence::Answer && asked {
-            entry.confirm(until);
-        } else if entry.is_unknown() || entry.mac != mac {
-            entry.state = State::Stale;
-        }
+        let other = entry.is_unknown() || entry.mac != mac;
         entry.mac = mac;
-        let after = entry.kind();
-        self.note_change(before, after);
-        self.send_waiting(now, address);
+        if evidence == Evidence::Answer && asked {
+            self.confirm(slot, until);
+        } else if other {
+            self.set_state(slot, State::Stale);
+        }
+        self.note_change(slot, before);
+        self.send_waiting(now, slot);
     }
 
     /// Takes a neighbour advertisement (RFC 4861 §7.2.5). `mac` is the target's address, if it
@@ -305,67 +325,116 @@ impl Cache {
         overrides: bool,
     ) -> Option<Heard> {
         let until = now + self.reachable_time(address);
-        let entry = self.entries.get_mut(&address)?;
+        let slot = self.slot(address)?;
+        let entry = &mut self.entries[slot];
         let before = entry.kind();
         if matches!(entry.state, State::Failed { .. }) {
             return None;
         }
-        if entry.is_unknown() {
-            let Some(mac) = mac else { return Some(Heard::PassedOver) };
-            entry.mac = mac;
-            entry.state = State::Stale;
+        let unknown = entry.is_unknown();
+        let other = mac.filter(|&mac| unknown || mac != entry.mac);
+        let believed = match other {
+            None => !unknown,
+            Some(_) => unknown || overrides,
+        };
+        if believed {
+            entry.mac = mac.unwrap_or(entry.mac);
             if solicited {
-                entry.confirm(until);
-            }
-        } else {
-            let other = mac.filter(|&mac| mac != entry.mac);
-            match other {
-                Some(_) if !overrides => {
-                    if matches!(entry.state, State::Reachable { .. }) {
-                        entry.state = State::Stale;
-                    }
-                    let after = entry.kind();
-                    self.note_change(before, after);
-                    return Some(Heard::PassedOver);
-                }
-                Some(mac) => entry.mac = mac,
-                None => {}
-            }
-            if solicited {
-                entry.confirm(until);
+                self.confirm(slot, until);
             } else if other.is_some() {
-                entry.state = State::Stale;
+                self.set_state(slot, State::Stale);
             }
+        } else if matches!(entry.state, State::Reachable { .. }) {
+            self.set_state(slot, State::Stale);
         }
-        let after = entry.kind();
-        self.note_change(before, after);
-        self.send_waiting(now, address);
+        self.note_change(slot, before);
+        if !believed {
+            return Some(Heard::PassedOver);
+        }
+        self.send_waiting(now, slot);
         Some(Heard::Believed)
     }
 
-    fn note_change(
-        &mut self,
-        before: (Mac, Discriminant<State>),
-        after: (Mac, Discriminant<State>),
-    ) {
-        if before != after {
+    /// Takes a neighbour up; `None` if there is no place for it. One that is asked for is in use.
+    fn insert(&mut self, now: Instant, address: IpAddr, state: State, mac: Mac) -> Option<usize> {
+        let waiting = self.make_room(now)?;
+        let used = matches!(state, State::Incomplete { .. });
+        let entry = Entry { address, state, mac, last_used: now, used, confirmed: false, waiting };
+        let worth = entry.worth();
+        let slot = self.entries.insert(entry);
+        self.slots.insert(address, slot);
+        self.leaving.put(slot, worth, now);
+        self.set_state(slot, state);
+        Some(slot)
+    }
+
+    /// Sees to it that there is a place for another: in a full cache the least recently used goes,
+    /// unless all are in use; before those that have ever answered, those that have not. Returns
+    /// where packets can wait for the other.
+    fn make_room(&mut self, now: Instant) -> Option<Waiting> {
+        if self.entries.len() < self.max_entries {
+            return Some(Waiting::new());
+        }
+        let (victim, _) = (0..4).find_map(|worth| self.leaving.first(worth))?;
+        // Those that come behind it are in use, too.
+        if self.entries[victim].in_use(now) {
+            return None;
+        }
+        let mut waiting = self.remove(victim);
+        for _ in waiting.drain(..) {
+            self.actions.push_back(Action::Count(Drop::NeighborUnreachable));
+        }
+        Some(waiting)
+    }
+
+    /// Forgets a neighbour. Returns what has waited for it.
+    fn remove(&mut self, slot: usize) -> Waiting {
+        let entry = self.entries.remove(slot);
+        self.slots.remove(&entry.address);
+        self.leaving.remove(slot);
+        self.timers.remove(slot);
+        self.queued -= entry.waiting.len();
+        self.changes = self.changes.wrapping_add(1);
+        entry.waiting
+    }
+
+    fn set_state(&mut self, slot: usize, state: State) {
+        self.entries[slot].state = state;
+        match state.timer() {
+            Some(time) => self.timers.put(slot, 0, time),
+            None => self.timers.remove(slot),
+        }
+    }
+
+    /// Takes note that a neighbour has answered.
+    fn confirm(&mut self, slot: usize, until: Instant) {
+        let entry = &mut self.entries[slot];
+        if !entry.confirmed {
+            entry.confirmed = true;
+            self.leaving.put(slot, entry.worth(), entry.last_used);
+        }
+        self.set_state(slot, State::Reachable { until });
+    }
+
+    fn note_change(&mut self, slot: usize, before: (Mac, Discriminant<State>)) {
+        if self.entries[slot].kind() != before {
             self.changes = self.changes.wrapping_add(1);
         }
     }
 
     /// Lets go what has waited for a neighbour whose address is known now.
-    fn send_waiting(&mut self, now: Instant, address: IpAddr) {
-        let Some(entry) = self.entries.get_mut(&address) else { return };
-        if !entry.waiting.is_empty() && entry.state == State::Stale {
-            entry.state = State::Delay { until: now + DELAY };
+    fn send_waiting(&mut self, now: Instant, slot: usize) {
+        let entry = &mut self.entries[slot];
+        if entry.waiting.is_empty() {
+            return;
         }
         self.queued -= entry.waiting.len();
         let mac = entry.mac;
-        while let Some((packet, mtu)) = entry.waiting.pop_front() {
+        for (packet, mtu) in entry.waiting.drain(..) {
             self.actions.push_back(Action::Send(packet, mac, mtu));
         }
-        if let State::Reachable { until } | State::Delay { until } = entry.state {
-            self.wait_until(until);
+        if entry.state == State::Stale {
+            self.set_state(slot, State::Delay { until: now + DELAY });
         }
     }
 
@@ -382,56 +451,54 @@ impl Cache {
     /// When [`Cache::handle_timeout`] is to be called.
     #[inline]
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.next_timer
+        self.timers.first(0).map(|(_, time)| time)
     }
 
     /// Does what time asks for. Calling it early does no harm.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        if self.next_timer.is_none_or(|next| next > now) {
-            return;
+        while let Some((slot, _)) = self.timers.first(0).filter(|&(_, time)| time <= now) {
+            self.move_on(now, slot);
         }
-        self.changes = self.changes.wrapping_add(1);
-        let mut next_timer = None;
-        let Self { queued, actions, times, .. } = self;
-        self.entries.retain(|&address, entry| {
-            let retransmit = times[usize::from(address.is_ipv6())].retransmit;
-            let keep = entry.handle_timeout(now, address, retransmit, actions);
-            if matches!(entry.state, State::Failed { .. }) || !keep {
-                *queued -= entry.waiting.len();
-                while let Some((packet, _)) = entry.waiting.pop_front() {
-                    actions.push_back(Action::GiveUp(packet));
-                }
-            }
-            if keep && let Some(timer) = entry.timer() {
-                next_timer = Some(next_timer.map_or(timer, |next: Instant| next.min(timer)));
-            }
-            keep
-        });
-        self.next_timer = next_timer;
     }
 
-    /// Sees to it that there is a place for `address`: in a full cache the least recently used
-    /// goes, unless all are in use; before those that have ever answered, those that have not.
-    fn make_room(&mut self, now: Instant, address: IpAddr) -> bool {
-        if self.entries.len() < self.max_entries || self.entries.contains_key(&address) {
-            return true;
-        }
-        let idle = self.entries.iter().filter(|(_, entry)| !entry.in_use(now));
-        let Some((&victim, _)) = idle.min_by_key(|(_, entry)| entry.worth()) else {
-            return false;
+    /// Moves a neighbour on whose time has come.
+    fn move_on(&mut self, now: Instant, slot: usize) {
+        self.changes = self.changes.wrapping_add(1);
+        let &Entry { address, state, mac, .. } = &self.entries[slot];
+        let next = now + self.times(address).retransmit;
+        let (ask, state) = match state {
+            State::Incomplete { requests, .. } if requests < REQUESTS => {
+                (Some(None), State::Incomplete { requests: requests + 1, next })
+            }
+            State::Incomplete { .. } => (None, State::Failed { until: now + FAILED }),
+            State::Delay { .. } => (Some(Some(mac)), State::Probe { requests: 1, next }),
+            State::Probe { requests, .. } if requests < REQUESTS => {
+                (Some(Some(mac)), State::Probe { requests: requests + 1, next })
+            }
+            State::Probe { .. } => {
+                self.give_up(slot);
+                self.remove(slot);
+                return;
+            }
+            // Of these only FAILED waits for a time.
+            State::Failed { .. } | State::Reachable { .. } | State::Stale => {
+                self.remove(slot);
+                return;
+            }
         };
-        self.changes = self.changes.wrapping_add(1);
-        if let Some(entry) = self.entries.remove(&victim) {
-            self.queued -= entry.waiting.len();
-            for _ in entry.waiting {
-                self.actions.push_back(Action::Count(Drop::NeighborUnreachable));
-            }
+        self.set_state(slot, state);
+        match ask {
+            Some(mac) => self.actions.push_back(Action::Solicit(address, mac)),
+            None => self.give_up(slot),
         }
-        true
     }
 
-    fn wait_until(&mut self, time: Instant) {
-        self.next_timer = Some(self.next_timer.map_or(time, |next| next.min(time)));
+    /// Tells that a neighbour does not answer, and who waits for it.
+    fn give_up(&mut self, slot: usize) {
+        let Entry { address, waiting, .. } = &mut self.entries[slot];
+        self.actions.push_back(Action::Unreachable(*address));
+        self.queued -= waiting.len();
+        self.actions.extend(waiting.drain(..).map(|(packet, _)| Action::GiveUp(packet)));
     }
 
     fn times(&self, address: IpAddr) -> Times {
@@ -452,58 +519,14 @@ impl Cache {
 }
 
 impl Entry {
-    /// Moves on if its time has come; `false` if it is to go.
-    fn handle_timeout(
-        &mut self,
-        now: Instant,
-        address: IpAddr,
-        retransmit: Duration,
-        actions: &mut VecDeque<Action>,
-    ) -> bool {
-        let next_time = now + retransmit;
-        match self.state {
-            State::Incomplete { requests, next } if next <= now => {
-                if requests < REQUESTS {
-                    actions.push_back(Action::Solicit(address, None));
-                    self.state = State::Incomplete { requests: requests + 1, next: next_time };
-                } else {
-                    actions.push_back(Action::Unreachable(address));
-                    self.state = State::Failed { until: now + FAILED };
-                }
-            }
-            State::Reachable { until } if until <= now => self.state = State::Stale,
-            State::Delay { until } if until <= now => {
-                actions.push_back(Action::Solicit(address, Some(self.mac)));
-                self.state = State::Probe { requests: 1, next: next_time };
-            }
-            State::Probe { requests, next } if next <= now => {
-                if requests == REQUESTS {
-                    actions.push_back(Action::Unreachable(address));
-                    return false;
-                }
-                actions.push_back(Action::Solicit(address, Some(self.mac)));
-                self.state = State::Probe { requests: requests + 1, next: next_time };
-            }
-            State::Failed { until } if until <= now => return false,
-            _ => {}
-        }
-        true
-    }
-
     /// What others may have built on: its address, and its state but for the times.
     fn kind(&self) -> (Mac, Discriminant<State>) {
         (self.mac, mem::discriminant(&self.state))
     }
 
-    /// It has answered.
-    fn confirm(&mut self, until: Instant) {
-        self.confirmed = true;
-        self.state = State::Reachable { until };
-    }
-
     /// What goes first in a full cache is worth least.
-    fn worth(&self) -> (bool, bool, Instant) {
-        (self.confirmed && !self.is_unknown(), self.used, self.last_used)
+    fn worth(&self) -> usize {
+        usize::from(self.confirmed) * 2 + usize::from(self.used)
     }
 
     /// Whether its address is not known.
@@ -511,20 +534,29 @@ impl Entry {
         matches!(self.state, State::Incomplete { .. } | State::Failed { .. })
     }
 
-    fn timer(&self) -> Option<Instant> {
+    /// Whether its address is known, and has to be asked for again if it is used.
+    fn is_stale(&self, now: Instant) -> bool {
         match self.state {
-            State::Incomplete { next, .. } | State::Probe { next, .. } => Some(next),
-            State::Reachable { until } | State::Delay { until } | State::Failed { until } => {
-                Some(until)
-            }
-            State::Stale => None,
+            State::Reachable { until } => until <= now,
+            state => state == State::Stale,
         }
     }
 
     /// Whether it has an address that was used of late. One that has never answered is not in use,
     /// however much is sent to it: anybody can make us answer anybody.
     fn in_use(&self, now: Instant) -> bool {
-        self.used && self.confirmed && !self.is_unknown() && now - self.last_used < IN_USE
+        self.used && self.confirmed && now - self.last_used < IN_USE
+    }
+}
+
+impl State {
+    /// When time does something to it.
+    fn timer(self) -> Option<Instant> {
+        match self {
+            Self::Incomplete { next, .. } | Self::Probe { next, .. } => Some(next),
+            Self::Delay { until } | Self::Failed { until } => Some(until),
+            Self::Reachable { .. } | Self::Stale => None,
+        }
     }
 }
 
