@@ -152,13 +152,14 @@ impl Ip {
         Some((template, Route { destination, source, next_hop: router, mtu, header_len }))
     }
 
-    /// Makes a template of the frame that was sent last, by this route, and one for the router, if it
-    /// has gone by one.
+    /// Makes a template of the frame that was sent last, by this route, if it did not have to wait, and
+    /// one for the router, if it has gone by one.
     #[inline(never)]
-    fn learn_template(&mut self, now: Instant, destination: IpAddr, flow: Flow) -> Option<()> {
+    fn learn_template(&mut self, now: Instant, sent_by: &Route, flow: Flow) -> Option<()> {
+        let until = self.neighbors.settled(sent_by.next_hop)?;
+        let destination = sent_by.destination;
         let (route, by_request) = self.destinations.known(destination)?;
         let flows = *self.flows(destination)?;
-        let until = self.neighbors.settled(route.next_hop)?;
         let (changes, checksums, frame) =
             (self.changes(), self.link.checksums, self.link.newest()?);
         let (of, flows) = ((&route, by_request), (flow, flows));
@@ -211,7 +212,7 @@ impl Ip {
         let plain = *options == SendOptions::default() && route.fits(packet.len(), options);
         self.send(now, route, ipv4::UDP, options, packet)?;
         if plain && self.lacks_template(now, route, again) {
-            self.learn_template(now, route.destination, flow);
+            self.learn_template(now, route, flow);
         }
         Ok(())
     }
@@ -418,22 +419,28 @@ impl Ip {
     }
 
     /// Does what the neighbour cache asks for.
+    #[inline]
     pub(crate) fn perform(&mut self, now: Instant) {
         while let Some(action) = self.neighbors.poll_action() {
-            match action {
-                Action::Solicit(IpAddr::V4(address), mac) => arp::request(self, address, mac),
-                Action::Solicit(IpAddr::V6(address), mac) => ndp::solicit(self, now, address, mac),
-                Action::Send(packet, mac, mtu) => drop(self.transmit(packet, mac, mtu)),
-                Action::Count(reason) => self.count(reason),
-                Action::GiveUp(packet) => {
-                    self.count(Drop::NeighborUnreachable);
-                    self.report(icmp::undelivered(packet.bytes()));
-                }
-                Action::Unreachable(neighbor) => {
-                    self.routes.failed(neighbor);
-                    self.destinations.remove_redirects(neighbor);
-                    self.destinations.invalidate();
-                }
+            self.perform_one(now, action);
+        }
+    }
+
+    #[inline(never)]
+    fn perform_one(&mut self, now: Instant, action: Action) {
+        match action {
+            Action::Solicit(IpAddr::V4(address), mac) => arp::request(self, address, mac),
+            Action::Solicit(IpAddr::V6(address), mac) => ndp::solicit(self, now, address, mac),
+            Action::Send(packet, mac, mtu) => drop(self.transmit(packet, mac, mtu)),
+            Action::Count(reason) => self.count(reason),
+            Action::GiveUp(packet) => {
+                self.count(Drop::NeighborUnreachable);
+                self.report(icmp::undelivered(packet.bytes()));
+            }
+            Action::Unreachable(neighbor) => {
+                self.routes.failed(neighbor);
+                self.destinations.remove_redirects(neighbor);
+                self.destinations.invalidate();
             }
         }
     }

@@ -381,7 +381,7 @@ impl Cache {
             return None;
         }
         let mut waiting = self.remove(victim);
-        for _ in waiting.drain(..) {
+        while waiting.pop_front().is_some() {
             self.actions.push_back(Action::Count(Drop::NeighborUnreachable));
         }
         Some(waiting)
@@ -430,7 +430,7 @@ impl Cache {
         }
         self.queued -= entry.waiting.len();
         let mac = entry.mac;
-        for (packet, mtu) in entry.waiting.drain(..) {
+        while let Some((packet, mtu)) = entry.waiting.pop_front() {
             self.actions.push_back(Action::Send(packet, mac, mtu));
         }
         if entry.state == State::Stale {
@@ -498,7 +498,9 @@ impl Cache {
         let Entry { address, waiting, .. } = &mut self.entries[slot];
         self.actions.push_back(Action::Unreachable(*address));
         self.queued -= waiting.len();
-        self.actions.extend(waiting.drain(..).map(|(packet, _)| Action::GiveUp(packet)));
+        while let Some((packet, _)) = waiting.pop_front() {
+            self.actions.push_back(Action::GiveUp(packet));
+        }
     }
 
     fn times(&self, address: IpAddr) -> Times {

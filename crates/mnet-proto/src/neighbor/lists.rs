@@ -1,6 +1,7 @@
 //! Slots in lists, each list in the order of time.
 
 use alloc::vec::Vec;
+use core::mem;
 
 use netdev::Instant;
 
@@ -39,12 +40,16 @@ impl<const N: usize> Lists<N> {
     /// Puts a slot into a list, behind all whose time is not later, and takes it out of where it was.
     pub(super) fn put(&mut self, slot: usize, list: usize, time: Instant) {
         self.remove(slot);
+        let at = slot + N;
+        for more in self.links.len()..=at {
+            self.links.push(Link::alone(more));
+        }
         // Mostly its time is the latest.
         let mut before = self.links[list].before;
         while before != list && self.links[before].time > time {
             before = self.links[before].before;
         }
-        let (at, after) = (slot + N, self.links[before].after);
+        let after = self.links[before].after;
         self.links[at] = Link { before, after, time };
         self.links[before].after = at;
         self.links[after].before = at;
@@ -53,13 +58,10 @@ impl<const N: usize> Lists<N> {
     /// Takes a slot out of the list that it is in, if it is in one.
     pub(super) fn remove(&mut self, slot: usize) {
         let at = slot + N;
-        for more in self.links.len()..=at {
-            self.links.push(Link::alone(more));
-        }
-        let Link { before, after, .. } = self.links[at];
+        let Some(link) = self.links.get_mut(at).filter(|link| link.before != at) else { return };
+        let Link { before, after, .. } = mem::replace(link, Link::alone(at));
         self.links[before].after = after;
         self.links[after].before = before;
-        self.links[at] = Link::alone(at);
     }
 }
 
