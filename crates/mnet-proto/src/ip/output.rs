@@ -419,7 +419,6 @@ impl Ip {
     }
 
     /// Does what the neighbour cache asks for.
-    #[inline]
     pub(crate) fn perform(&mut self, now: Instant) {
         while let Some(action) = self.neighbors.poll_action() {
             self.perform_one(now, action);

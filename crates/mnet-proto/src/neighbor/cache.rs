@@ -53,9 +53,11 @@ pub(crate) struct Cache {
     slots: HashMap<IpAddr, usize, ByAddress>,
     entries: Slab<Entry>,
     // All of them, by [`Entry::worth`], the least recently used first.
-    leaving: Lists<4>,
-    // Those that time does something to, by when.
-    timers: Lists<1>,
+    leaving: Lists,
+    // Those that time does something to: one list of them.
+    timers: Lists,
+    // The first of that list.
+    next_timer: Option<Instant>,
     max_entries: usize,
     max_queue: usize,
     max_queued: usize,
@@ -152,8 +154,9 @@ impl Cache {
         Self {
             slots: HashMap::with_hasher(keyed),
             entries: Slab::new(),
-            leaving: Lists::new(),
-            timers: Lists::new(),
+            leaving: Lists::default(),
+            timers: Lists::default(),
+            next_timer: None,
             max_entries: config.neighbors,
             max_queue: config.neighbor_queue,
             max_queued: config.neighbor_queues,
@@ -392,7 +395,7 @@ impl Cache {
         let entry = self.entries.remove(slot);
         self.slots.remove(&entry.address);
         self.leaving.remove(slot);
-        self.timers.remove(slot);
+        self.set_timer(slot, None);
         self.queued -= entry.waiting.len();
         self.changes = self.changes.wrapping_add(1);
         entry.waiting
@@ -400,10 +403,15 @@ impl Cache {
 
     fn set_state(&mut self, slot: usize, state: State) {
         self.entries[slot].state = state;
-        match state.timer() {
+        self.set_timer(slot, state.timer());
+    }
+
+    fn set_timer(&mut self, slot: usize, time: Option<Instant>) {
+        match time {
             Some(time) => self.timers.put(slot, 0, time),
             None => self.timers.remove(slot),
         }
+        self.next_timer = self.timers.first(0).map(|(_, time)| time);
     }
 
     /// Takes note that a neighbour has answered.
@@ -451,7 +459,7 @@ impl Cache {
     /// When [`Cache::handle_timeout`] is to be called.
     #[inline]
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.first(0).map(|(_, time)| time)
+        self.next_timer
     }
 
     /// Does what time asks for. Calling it early does no harm.

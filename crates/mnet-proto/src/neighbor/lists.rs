@@ -5,8 +5,12 @@ use core::mem;
 
 use netdev::Instant;
 
-/// `N` lists of slots. A slot is in one of them, or in none.
-pub(super) struct Lists<const N: usize> {
+/// How many lists there are.
+const LISTS: usize = 4;
+
+/// Lists of slots. A slot is in one of them, or in none.
+#[derive(Default)]
+pub(super) struct Lists {
     // By slot, behind one for each list: a list is a ring that begins and ends there.
     links: Vec<Link>,
 }
@@ -25,22 +29,17 @@ impl Link {
     }
 }
 
-impl<const N: usize> Lists<N> {
-    pub(super) fn new() -> Self {
-        Self { links: (0..N).map(Link::alone).collect() }
-    }
-
+impl Lists {
     /// The first slot of a list, and its time.
-    #[inline]
     pub(super) fn first(&self, list: usize) -> Option<(usize, Instant)> {
-        let first = self.links[list].after;
-        (first != list).then(|| (first - N, self.links[first].time))
+        let first = self.links.get(list)?.after;
+        (first != list).then(|| (first - LISTS, self.links[first].time))
     }
 
     /// Puts a slot into a list, behind all whose time is not later, and takes it out of where it was.
     pub(super) fn put(&mut self, slot: usize, list: usize, time: Instant) {
         self.remove(slot);
-        let at = slot + N;
+        let at = slot + LISTS;
         for more in self.links.len()..=at {
             self.links.push(Link::alone(more));
         }
@@ -57,7 +56,7 @@ impl<const N: usize> Lists<N> {
 
     /// Takes a slot out of the list that it is in, if it is in one.
     pub(super) fn remove(&mut self, slot: usize) {
-        let at = slot + N;
+        let at = slot + LISTS;
         let Some(link) = self.links.get_mut(at).filter(|link| link.before != at) else { return };
         let Link { before, after, .. } = mem::replace(link, Link::alone(at));
         self.links[before].after = after;
@@ -72,7 +71,7 @@ mod tests {
     use super::*;
 
     /// What is in a list, taken out from its front.
-    fn drain<const N: usize>(lists: &mut Lists<N>, list: usize) -> Vec<(usize, Instant)> {
+    fn drain(lists: &mut Lists, list: usize) -> Vec<(usize, Instant)> {
         let mut all = Vec::new();
         while let Some((slot, time)) = lists.first(list) {
             lists.remove(slot);
@@ -84,11 +83,11 @@ mod tests {
     proptest! {
         #[test]
         fn a_list_has_what_was_put_into_it_last_in_the_order_of_time(
-            steps in proptest::collection::vec((0..20_usize, 0..4_usize, 0..10_u64), 0..100),
+            steps in proptest::collection::vec((0..20_usize, 0..LISTS + 1, 0..10_u64), 0..100),
         ) {
-            let mut lists = Lists::<3>::new();
+            let mut lists = Lists::default();
             // By time, and then as they were put in.
-            let mut model: [Vec<(usize, Instant)>; 3] = Default::default();
+            let mut model: [Vec<(usize, Instant)>; LISTS] = Default::default();
             for (slot, list, time) in steps {
                 let time = Instant::from_nanos(time);
                 model.iter_mut().for_each(|list| list.retain(|&(other, _)| other != slot));

@@ -179,7 +179,8 @@ impl Body {
         let runs = if another { RUNS_STEP * size_of::<Run>() } else { 0 };
         let for_room = |room| Cost { bytes: first + runs + self.store_growth(pool, room), room };
         let ample = for_room((AMPLE * needed).min(LONGEST));
-        if packet.len() > tailroom && ample.bytes <= free { ample } else { for_room(needed) }
+        let may_be_ample = ample.bytes <= free.min(pool.large_available());
+        if packet.len() > tailroom && may_be_ample { ample } else { for_room(needed) }
     }
 
     /// By how many bytes the store grows, at the most, to have room for so many of the datagram.
@@ -234,18 +235,16 @@ impl Body {
         Some(())
     }
 
-    /// Puts bytes behind those that are stored, with room for so many if there is memory for that.
+    /// Puts bytes behind those that are stored, with room for so many; `None` if there is no memory.
     fn store(&mut self, pool: &Pool, bytes: &[u8], room: usize) -> Option<()> {
         let mut store = match self.store.take() {
             Some(store) => store,
             None => {
-                let alone = self.stored();
-                let store = take(pool, room).or_else(|| take(pool, self.len + bytes.len()));
-                store.and_then(|mut store| store.extend(alone).then_some(store))?
+                let mut store = take(pool, room)?;
+                store.extend(self.stored()).then_some(store)?
             }
         };
-        let grown = store.grow(room - store.len()) || store.grow(bytes.len());
-        let added = grown && store.extend(bytes);
+        let added = store.grow(room - store.len()) && store.extend(bytes);
         self.store = Some(store);
         added.then_some(())
     }
