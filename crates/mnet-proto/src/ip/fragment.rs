@@ -262,11 +262,10 @@ impl Reassembler {
         self.datagrams.push(Datagram { key, expires, body: Some(Body::default()) });
         let share = self.shares.add(key.source);
         self.next_timer = Some(self.next_timer.map_or(expires, |next| next.min(expires)));
-        if share.datagrams > per_sender {
-            return self.evict(at, &|other| other.key.source == key.source, |_| 0, evicted);
-        }
-        if self.shares.total().datagrams > datagrams {
-            return self.evict(at, &|_| true, |share| share.datagrams, evicted);
+        let of_sender = share.datagrams > per_sender;
+        if of_sender || self.shares.total().datagrams > datagrams {
+            let among = |other: &Datagram| !of_sender || other.key.source == key.source;
+            return self.evict(at, &among, |share| share.datagrams, evicted);
         }
         Some(at)
     }

@@ -119,6 +119,10 @@ impl Ip {
         checksum: Option<[u8; 2]>,
         mut packet: Packet,
     ) -> Result<(), Packet> {
+        // What goes in pieces needs no look at the routes yet.
+        if packet.len() > self.link.mtu.into() {
+            return Err(packet);
+        }
         let Some((template, route)) = self.template_by_router(now, source, destination) else {
             return Err(packet);
         };
@@ -366,10 +370,10 @@ impl Ip {
         let copied = options.first().is_some_and(|kind| kind & 0x80 != 0);
         let checksum = !self.link.checksums.fills_ipv4;
         let room = usize::from(mtu).checked_sub(front.len())?;
-        let pieces = self.pieces(payload, room)?;
-        for (offset, bytes, more) in pieces {
+        self.can_cut(payload.len(), room).then_some(())?;
+        for (offset, len, more) in fragment::cuts(payload.len(), room) {
             let mut piece = self.link.pool.take()?;
-            piece.append(bytes.len())?.copy_from_slice(bytes);
+            piece.append(len)?.copy_from_slice(payload.get(offset..offset + len)?);
             let options = if copied || offset == 0 { options } else { &[] };
             let (whole, part) = ((header, options), (offset, more));
             ipv4::Header::emit_fragment(&mut piece, whole, part, checksum).then_some(())?;
@@ -390,9 +394,10 @@ impl Ip {
         };
         let identification = self.random.next_u32();
         let room = usize::from(mtu) - ipv6::HEADER_LEN - ipv6::FRAGMENT_LEN;
-        for (offset, bytes, more) in self.pieces(payload, room)? {
+        self.can_cut(payload.len(), room).then_some(())?;
+        for (offset, len, more) in fragment::cuts(payload.len(), room) {
             let mut piece = self.link.pool.take()?;
-            piece.append(bytes.len())?.copy_from_slice(bytes);
+            piece.append(len)?.copy_from_slice(payload.get(offset..offset + len)?);
             let fragment = ipv6::Fragment::new(header.next_header, offset, more, identification);
             fragment.write_to(piece.prepend(ipv6::FRAGMENT_LEN)?).ok()?;
             ipv6::Header::emit(&mut piece, &fields).then_some(())?;
@@ -401,21 +406,12 @@ impl Ip {
         Some(())
     }
 
-    /// A payload in pieces for which `room` bytes are left: offset, bytes, whether there are more.
-    /// `None` if there are not packets enough for all of them.
-    fn pieces<'a>(
-        &self,
-        payload: &'a [u8],
-        room: usize,
-    ) -> Option<impl Iterator<Item = (usize, &'a [u8], bool)> + use<'a>> {
-        let cuts = || fragment::cuts(payload.len(), room);
-        let count = cuts().count();
+    /// Whether there are packets for all the pieces of a payload for which `room` bytes are left, without
+    /// the last that are kept for sending; and whether there are such pieces.
+    fn can_cut(&self, payload_len: usize, room: usize) -> bool {
+        let count = fragment::cuts(payload_len, room).count();
         let pool = &self.link.pool;
-        // Not the last that are kept for sending.
-        if count == 0 || count + pool.capacity() / 16 > pool.available() {
-            return None;
-        }
-        Some(cuts().map(|(offset, len, more)| (offset, &payload[offset..offset + len], more)))
+        count > 0 && count + pool.capacity() / 16 <= pool.available()
     }
 
     /// Does what the neighbour cache asks for.

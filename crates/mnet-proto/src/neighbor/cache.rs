@@ -233,7 +233,7 @@ impl Cache {
     }
 
     /// Looks a neighbour up to send it something.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn lookup(&mut self, now: Instant, address: IpAddr) -> Lookup {
         let Some(slot) = self.slot(address) else { return Lookup::Unresolved };
         let entry = &mut self.entries[slot];
