@@ -302,14 +302,13 @@ impl Cache {
             }
             return;
         };
-        let until = now + self.reachable_time(address);
         let entry = &mut self.entries[slot];
         let before = entry.kind();
         let asked = matches!(entry.state, State::Incomplete { .. } | State::Probe { .. });
         let other = entry.is_unknown() || entry.mac != mac;
         entry.mac = mac;
         if evidence == Evidence::Answer && asked {
-            self.confirm(slot, until);
+            self.confirm(now, slot);
         } else if other {
             self.set_state(slot, State::Stale);
         }
@@ -327,7 +326,6 @@ impl Cache {
         solicited: bool,
         overrides: bool,
     ) -> Option<Heard> {
-        let until = now + self.reachable_time(address);
         let slot = self.slot(address)?;
         let entry = &mut self.entries[slot];
         let before = entry.kind();
@@ -343,7 +341,7 @@ impl Cache {
         if believed {
             entry.mac = mac.unwrap_or(entry.mac);
             if solicited {
-                self.confirm(slot, until);
+                self.confirm(now, slot);
             } else if other.is_some() {
                 self.set_state(slot, State::Stale);
             }
@@ -358,47 +356,53 @@ impl Cache {
         Some(Heard::Believed)
     }
 
-    /// Takes a neighbour up; `None` if there is no place for it. One that is asked for is in use.
+    /// Takes a neighbour up, perhaps in another's place; `None` if there is none for it. One that is
+    /// asked for is in use.
     fn insert(&mut self, now: Instant, address: IpAddr, state: State, mac: Mac) -> Option<usize> {
-        let waiting = self.make_room(now)?;
         let used = matches!(state, State::Incomplete { .. });
-        let entry = Entry { address, state, mac, last_used: now, used, confirmed: false, waiting };
+        let (last_used, waiting) = (now, Waiting::new());
+        let entry = Entry { address, state, mac, last_used, used, confirmed: false, waiting };
         let worth = entry.worth();
-        let slot = self.entries.insert(entry);
+        let slot = if self.entries.len() < self.max_entries {
+            self.entries.insert(entry)
+        } else {
+            let victim = self.victim(now)?;
+            self.replace(victim, entry);
+            victim
+        };
         self.slots.insert(address, slot);
         self.leaving.put(slot, worth, now);
         self.set_state(slot, state);
         Some(slot)
     }
 
-    /// Sees to it that there is a place for another: in a full cache the least recently used goes,
-    /// unless all are in use; before those that have ever answered, those that have not. Returns
-    /// where packets can wait for the other.
-    fn make_room(&mut self, now: Instant) -> Option<Waiting> {
-        if self.entries.len() < self.max_entries {
-            return Some(Waiting::new());
-        }
-        let (victim, _) = (0..4).find_map(|worth| self.leaving.first(worth))?;
-        // Those that come behind it are in use, too.
-        if self.entries[victim].in_use(now) {
-            return None;
-        }
-        let mut waiting = self.remove(victim);
+    /// Who leaves a full cache: the least recently used, unless all are in use; before those that have
+    /// ever answered, those that have not.
+    fn victim(&self, now: Instant) -> Option<usize> {
+        let (first, _) = (0..4).find_map(|worth| self.leaving.first(worth))?;
+        // If it is in use, those that come behind it are, too.
+        (!self.entries[first].in_use(now)).then_some(first)
+    }
+
+    /// Lets a neighbour have the place of another, and the memory of its queue.
+    fn replace(&mut self, slot: usize, entry: Entry) {
+        let left = mem::replace(&mut self.entries[slot], entry);
+        self.slots.remove(&left.address);
+        self.changes = self.changes.wrapping_add(1);
+        self.queued -= left.waiting.len();
+        let waiting = &mut self.entries[slot].waiting;
+        *waiting = left.waiting;
         while waiting.pop_front().is_some() {
             self.actions.push_back(Action::Count(Drop::NeighborUnreachable));
         }
-        Some(waiting)
     }
 
-    /// Forgets a neighbour. Returns what has waited for it.
-    fn remove(&mut self, slot: usize) -> Waiting {
-        let entry = self.entries.remove(slot);
-        self.slots.remove(&entry.address);
+    /// Forgets a neighbour, for which nothing waits any more.
+    fn remove(&mut self, slot: usize) {
+        let address = self.entries.remove(slot).address;
+        self.slots.remove(&address);
         self.leaving.remove(slot);
         self.set_timer(slot, None);
-        self.queued -= entry.waiting.len();
-        self.changes = self.changes.wrapping_add(1);
-        entry.waiting
     }
 
     fn set_state(&mut self, slot: usize, state: State) {
@@ -415,12 +419,14 @@ impl Cache {
     }
 
     /// Takes note that a neighbour has answered.
-    fn confirm(&mut self, slot: usize, until: Instant) {
+    fn confirm(&mut self, now: Instant, slot: usize) {
         let entry = &mut self.entries[slot];
+        let address = entry.address;
         if !entry.confirmed {
             entry.confirmed = true;
             self.leaving.put(slot, entry.worth(), entry.last_used);
         }
+        let until = now + self.reachable_time(address);
         self.set_state(slot, State::Reachable { until });
     }
 
@@ -485,13 +491,11 @@ impl Cache {
             }
             State::Probe { .. } => {
                 self.give_up(slot);
-                self.remove(slot);
-                return;
+                return self.remove(slot);
             }
             // Of these only FAILED waits for a time.
             State::Failed { .. } | State::Reachable { .. } | State::Stale => {
-                self.remove(slot);
-                return;
+                return self.remove(slot);
             }
         };
         self.set_state(slot, state);
@@ -523,8 +527,8 @@ impl Cache {
             .random
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        let reachable = self.times(address).reachable;
-        reachable / 2 + reachable / 1024 * (self.random >> 54) as u32
+        let reachable = self.times(address).reachable.as_nanos() as u64;
+        Duration::from_nanos(reachable / 2 + reachable / 1024 * (self.random >> 54))
     }
 }
 
