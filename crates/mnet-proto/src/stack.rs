@@ -209,8 +209,9 @@ impl Stack {
 
     #[inline(never)]
     fn receive_arp(&mut self, now: Instant, packet: Packet) {
-        arp::receive(&mut self.ip, now, packet);
-        self.settle(now);
+        if arp::receive(&mut self.ip, now, packet) {
+            self.settle(now);
+        }
     }
 
     /// Hands what is not UDP to the protocol that it is.

@@ -8,7 +8,8 @@
 //!   IPv6 (RFC 5722) as in IPv4: that also ends what RFC 1858 and 3128 warn of. A fragment that
 //!   says again what is known is ignored.
 //! - Memory is held for bytes that came, never for bytes that are only spoken of: a fragment at the
-//!   far end of a datagram takes no more than one at its start.
+//!   far end of a datagram takes no more than one at its start. Room for more is taken where nobody
+//!   has to leave for it, up to twice the bytes that came.
 //! - Room is made at the cost of the sender that has most, so no sender can push out one that has
 //!   less. Senders of which each has one datagram are equals: whoever can send from many addresses
 //!   pushes out the oldest, and a datagram survives as long as fewer others begin after it than
@@ -94,7 +95,7 @@ pub enum Outcome {
     /// It was the last one missing.
     Complete(Whole),
     /// It was refused, and for most reasons its datagram with it.
-    Dropped(Reason, Packet),
+    Dropped(Reason),
 }
 
 /// A datagram that is whole again.
@@ -164,13 +165,6 @@ struct Datagram {
     body: Option<Body>,
 }
 
-/// What a fragment did to its datagram.
-enum Added {
-    Nothing,
-    Bytes,
-    Last(Body),
-}
-
 impl Reassembler {
     /// An empty one.
     #[must_use]
@@ -190,41 +184,13 @@ impl Reassembler {
         packet: Packet,
         evicted: &mut impl FnMut(Reason),
     ) -> Outcome {
-        let key = piece.key;
         if let Err(reason) = piece.check(packet.len()) {
-            return Outcome::Dropped(reason, packet);
+            return Outcome::Dropped(reason);
         }
-        let expires = self.find(&key).map(|datagram| datagram.expires);
-        let late = expires.is_some_and(|expires| expires <= now);
-        if late && self.remove(&key).is_some() {
-            evicted(Reason::TimedOut);
-        }
-        if (late || expires.is_none()) && !self.begin(now, key, evicted) {
-            return Outcome::Dropped(Reason::NoRoom, packet);
-        }
-        match self.add(pool, &piece, &packet, evicted) {
-            Ok(Added::Nothing) => Outcome::Waiting,
-            Ok(Added::Bytes) => {
-                if piece.offset == 0 {
-                    self.keep_first(&key, piece.with_headers(packet));
-                }
-                Outcome::Waiting
-            }
-            Ok(Added::Last(body)) => {
-                let ecn = body.ecn();
-                match body.into_payload(pool) {
-                    // If the first is not there yet, this is it.
-                    Some((payload, first)) => {
-                        let first = first.unwrap_or_else(|| piece.with_headers(packet));
-                        Outcome::Complete(Whole { payload, first, ecn })
-                    }
-                    None => Outcome::Dropped(Reason::NoRoom, packet),
-                }
-            }
-            Err(reason) => {
-                self.poison(&key);
-                Outcome::Dropped(reason, packet)
-            }
+        let at = self.find(now, &piece.key, evicted);
+        match at.or_else(|| self.begin(now, piece.key, evicted)) {
+            Some(at) => self.add(at, pool, &piece, packet, evicted),
+            None => Outcome::Dropped(Reason::NoRoom),
         }
     }
 
@@ -247,7 +213,7 @@ impl Reassembler {
             shares.remove(key.source, datagram.size());
             // One that was discarded has been told of.
             if let Some(body) = datagram.body {
-                expired(Expired { key, first: body.first });
+                expired(Expired { key, first: body.into_first() });
             }
         }
         self.next_timer = self.datagrams.iter().map(|datagram| datagram.expires).min();
@@ -271,116 +237,133 @@ impl Reassembler {
         self.datagrams.is_empty()
     }
 
-    /// Opens a datagram, and evicts another if there are too many.
-    fn begin(&mut self, now: Instant, key: Key, evicted: &mut impl FnMut(Reason)) -> bool {
+    /// Where a datagram is; nowhere if its time has run out.
+    fn find(&mut self, now: Instant, key: &Key, evicted: &mut impl FnMut(Reason)) -> Option<usize> {
+        let at = self.datagrams.iter().position(|datagram| datagram.key == *key)?;
+        if self.datagrams[at].expires > now {
+            return Some(at);
+        }
+        if self.remove(at).is_some() {
+            evicted(Reason::TimedOut);
+        }
+        None
+    }
+
+    /// Opens a datagram, the last of all, and evicts another if there are too many. `None` if there
+    /// is no memory for it.
+    fn begin(&mut self, now: Instant, key: Key, evicted: &mut impl FnMut(Reason)) -> Option<usize> {
         let Limits { datagrams, per_sender, v4_timeout, v6_timeout, .. } = self.limits;
         let reserved = self.datagrams.try_reserve(1).is_ok() && self.shares.try_reserve();
         if datagrams == 0 || per_sender == 0 || !reserved {
-            return false;
+            return None;
         }
         let expires = now + if key.source.is_ipv4() { v4_timeout } else { v6_timeout };
+        let at = self.datagrams.len();
         self.datagrams.push(Datagram { key, expires, body: Some(Body::default()) });
-        self.shares.add(key.source);
+        let share = self.shares.add(key.source);
         self.next_timer = Some(self.next_timer.map_or(expires, |next| next.min(expires)));
-        if self.shares.of(key.source).datagrams > per_sender {
-            self.evict(&key, &|other| other.key.source == key.source, |_| 0, evicted);
-        } else if self.shares.total().datagrams > datagrams {
-            self.evict(&key, &|_| true, |share| share.datagrams, evicted);
+        let of_sender = share.datagrams > per_sender;
+        if of_sender || self.shares.total().datagrams > datagrams {
+            let among = |other: &Datagram| !of_sender || other.key.source == key.source;
+            return self.evict(at, &among, |share| share.datagrams, evicted);
         }
-        true
+        Some(at)
     }
 
     /// Adds a fragment to its datagram, which is removed if it is whole then.
     fn add(
         &mut self,
+        mut at: usize,
         pool: &Pool,
         piece: &Piece,
-        packet: &Packet,
+        packet: Packet,
         evicted: &mut impl FnMut(Reason),
-    ) -> Result<Added, Reason> {
-        let key = piece.key;
-        let body = self.body(&key)?;
-        let place = match body.place(piece, packet.bytes())? {
-            Place::Known => return Ok(Added::Nothing),
-            Place::Free(place) => place,
+    ) -> Outcome {
+        let Some(body) = &mut self.datagrams[at].body else {
+            return Outcome::Dropped(Reason::Poisoned);
         };
-        let before = body.size();
-        let first = if piece.offset == 0 { packet.capacity() } else { 0 };
-        let growth = body.growth(pool, packet.len()) + first;
-        if !self.make_room(&key, before, growth, evicted) {
-            return Err(Reason::NoRoom);
+        if body.append(piece, packet.bytes()) {
+            return self.outcome(at, pool);
         }
-        let body = self.body(&key)?;
-        let added = body.add(pool, place, piece, packet.bytes());
-        let (after, whole) = (body.size(), body.is_whole());
-        self.shares.resize(key.source, before, after);
+        let gap = match body.place(piece, packet.bytes()) {
+            Ok(Place::Free(gap)) => gap,
+            Ok(Place::Known) => return Outcome::Waiting,
+            Err(reason) => return self.poison(at, reason),
+        };
+        let free = self.limits.bytes.saturating_sub(self.shares.total().bytes);
+        let cost = body.cost(pool, gap, piece, &packet, free);
+        let before = if cost.bytes > 0 { body.size() } else { 0 };
+        if cost.bytes > free {
+            if before + cost.bytes > self.limits.bytes {
+                return self.poison(at, Reason::NoRoom);
+            }
+            at = self.make_room(at, cost.bytes, evicted);
+        }
+        let Some(body) = &mut self.datagrams[at].body else {
+            return Outcome::Dropped(Reason::Poisoned);
+        };
+        let added = body.add(pool, gap, piece, packet, cost.room);
+        if cost.bytes > 0 {
+            let after = body.size();
+            self.shares.resize(piece.key.source, before, after);
+        }
         match added {
-            None => Err(Reason::NoRoom),
-            Some(()) if !whole => Ok(Added::Bytes),
-            Some(()) => self.remove(&key).map(Added::Last).ok_or(Reason::Poisoned),
+            Some(()) => self.outcome(at, pool),
+            None => self.poison(at, Reason::NoRoom),
         }
     }
 
-    fn find(&mut self, key: &Key) -> Option<&mut Datagram> {
-        self.datagrams.iter_mut().find(|datagram| datagram.key == *key)
+    /// What has become of a datagram to which a fragment was added: if it is whole, it is removed.
+    #[inline]
+    fn outcome(&mut self, at: usize, pool: &Pool) -> Outcome {
+        if !self.datagrams[at].body.as_ref().is_some_and(Body::is_whole) {
+            return Outcome::Waiting;
+        }
+        match self.remove(at).and_then(|body| body.into_whole(pool)) {
+            Some(whole) => Outcome::Complete(whole),
+            None => Outcome::Dropped(Reason::NoRoom),
+        }
     }
 
-    fn body(&mut self, key: &Key) -> Result<&mut Body, Reason> {
-        let datagram = self.find(key);
-        datagram.and_then(|datagram| datagram.body.as_mut()).ok_or(Reason::Poisoned)
-    }
-
-    fn keep_first(&mut self, key: &Key, packet: Packet) {
-        let Ok(body) = self.body(key) else { return };
-        let before = body.size();
-        body.first = Some(packet);
-        let after = body.size();
-        self.shares.resize(key.source, before, after);
-    }
-
-    /// Evicts others until a datagram of `size` bytes may take `growth` more.
+    /// Evicts others until a datagram may take `growth` bytes more. Says where it is then.
     fn make_room(
         &mut self,
-        key: &Key,
-        size: usize,
+        mut at: usize,
         growth: usize,
         evicted: &mut impl FnMut(Reason),
-    ) -> bool {
-        if size + growth > self.limits.bytes {
-            return false;
+    ) -> usize {
+        while self.shares.total().bytes + growth > self.limits.bytes
+            && let Some(moved) =
+                self.evict(at, &|other| other.size() > 0, |share| share.bytes, evicted)
+        {
+            at = moved;
         }
-        while self.shares.total().bytes + growth > self.limits.bytes {
-            if !self.evict(key, &|other| other.size() > 0, |share| share.bytes, evicted) {
-                return false;
-            }
-        }
-        true
+        at
     }
 
-    /// Evicts, among the datagrams other than `key`, the oldest of the sender whose share weighs
-    /// most.
+    /// Evicts, among the datagrams other than the one at `at`, the oldest of the sender whose share
+    /// weighs most. Says where the one is then; `None` if there is no other.
     fn evict(
         &mut self,
-        key: &Key,
+        at: usize,
         among: &dyn Fn(&Datagram) -> bool,
         weight: fn(Share) -> usize,
         evicted: &mut impl FnMut(Reason),
-    ) -> bool {
+    ) -> Option<usize> {
         // Of those that weigh the same it is the last that counts: the oldest.
-        let others = self.datagrams.iter().rev();
-        let others = others.filter(|other| other.key != *key && among(other));
-        let victim = others.max_by_key(|other| weight(self.shares.of(other.key.source)));
-        let Some(victim) = victim.map(|victim| victim.key) else { return false };
-        if self.remove(&victim).is_some() {
+        let others = self.datagrams.iter().enumerate().rev();
+        let others = others.filter(|&(other, datagram)| other != at && among(datagram));
+        let victim = others.max_by_key(|(_, other)| weight(self.shares.of(other.key.source)));
+        let (victim, _) = victim?;
+        if self.remove(victim).is_some() {
             evicted(Reason::Evicted);
         }
-        true
+        Some(if victim < at { at - 1 } else { at })
     }
 
-    fn remove(&mut self, key: &Key) -> Option<Body> {
-        let at = self.datagrams.iter().position(|datagram| datagram.key == *key)?;
+    fn remove(&mut self, at: usize) -> Option<Body> {
         let datagram = self.datagrams.remove(at);
-        self.shares.remove(key.source, datagram.size());
+        self.shares.remove(datagram.key.source, datagram.size());
         if self.datagrams.is_empty() {
             self.next_timer = None;
         }
@@ -388,23 +371,16 @@ impl Reassembler {
     }
 
     /// Discards a datagram, but remembers until its time runs out that it was.
-    fn poison(&mut self, key: &Key) {
-        if let Some(datagram) = self.find(key) {
-            let before = datagram.size();
-            datagram.body = None;
-            self.shares.resize(key.source, before, 0);
-        }
+    fn poison(&mut self, at: usize, reason: Reason) -> Outcome {
+        let datagram = &mut self.datagrams[at];
+        let before = datagram.size();
+        datagram.body = None;
+        self.shares.resize(datagram.key.source, before, 0);
+        Outcome::Dropped(reason)
     }
 }
 
 impl Piece {
-    /// The fragment with its headers.
-    fn with_headers(&self, mut packet: Packet) -> Packet {
-        // They are in front of the window: there is room for them.
-        let _ = packet.prepend(self.header_len.into());
-        packet
-    }
-
     /// Whether a datagram can have a fragment of `len` bytes like this.
     fn check(&self, len: usize) -> Result<(), Reason> {
         // 65,535 with an IPv4 header; without one in IPv6.

@@ -301,24 +301,27 @@ fn cast_of_others(ip: &Ip, header: &Header, datagram: &[u8], link_group: bool) -
 /// last that was missing.
 #[inline(never)]
 fn reassemble(ip: &mut Ip, now: Instant, mut packet: Packet) -> Result<Option<Received>, Drop> {
-    let mut metadata = Metadata::of(&packet);
+    let noted = *packet.control_block();
     let header = Header::parse(packet.bytes()).map_err(|_| Drop::Ipv4Malformed)?;
-    let key = Key {
-        source: metadata.source,
-        destination: metadata.destination,
-        protocol: header.protocol,
-        identification: header.identification.get().into(),
-    };
+    let (header_len, protocol) = (header.header_len(), header.protocol);
     let piece = Piece {
-        key,
+        key: Key {
+            source: header.source().into(),
+            destination: header.destination().into(),
+            protocol,
+            identification: header.identification.get().into(),
+        },
         offset: header.fragment_offset(),
         more: header.more_fragments(),
-        ecn: metadata.traffic_class & 0b11,
-        header_len: metadata.header_len,
+        ecn: header.traffic_class & 0b11,
+        header_len: header_len as u16,
     };
-    packet.trim_front(metadata.header_len.into());
+    packet.trim_front(header_len);
     let Some(whole) = ip.reassemble(now, piece, packet) else { return Ok(None) };
     let Whole { first, mut payload, ecn } = whole;
+    // Of the whole is true what is of the last that came, but for what is in its header.
+    *payload.control_block_mut() = noted;
+    let mut metadata = Metadata::of(&payload);
     let header = Header::parse(first.bytes()).map_err(|_| Drop::Ipv4Malformed)?;
     let header_len = header.header_len();
     metadata.hop_limit = header.hop_limit;
@@ -332,7 +335,7 @@ fn reassemble(ip: &mut Ip, now: Instant, mut packet: Packet) -> Result<Option<Re
     Header::mend(payload.bytes_mut(), total_len);
     payload.trim_front(header_len);
     metadata.note(&mut payload);
-    Ok(Some(Received { protocol: key.protocol, packet: payload }))
+    Ok(Some(Received { protocol, packet: payload }))
 }
 
 /// The address to ask from for one on the link.

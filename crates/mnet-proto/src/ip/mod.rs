@@ -332,7 +332,7 @@ impl Ip {
                 stats.datagrams_reassembled += 1;
                 Some(whole)
             }
-            Outcome::Dropped(reason, _) => {
+            Outcome::Dropped(reason) => {
                 stats.dropped.count(reason.into());
                 None
             }

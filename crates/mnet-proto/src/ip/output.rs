@@ -119,6 +119,10 @@ impl Ip {
         checksum: Option<[u8; 2]>,
         mut packet: Packet,
     ) -> Result<(), Packet> {
+        // What goes in pieces needs no look at the routes yet.
+        if packet.len() > self.link.mtu.into() {
+            return Err(packet);
+        }
         let Some((template, route)) = self.template_by_router(now, source, destination) else {
             return Err(packet);
         };
@@ -152,13 +156,14 @@ impl Ip {
         Some((template, Route { destination, source, next_hop: router, mtu, header_len }))
     }
 
-    /// Makes a template of the frame that was sent last, by this route, and one for the router, if it
-    /// has gone by one.
+    /// Makes a template of the frame that was sent last, by this route, if it did not have to wait, and
+    /// one for the router, if it has gone by one.
     #[inline(never)]
-    fn learn_template(&mut self, now: Instant, destination: IpAddr, flow: Flow) -> Option<()> {
+    fn learn_template(&mut self, now: Instant, sent_by: &Route, flow: Flow) -> Option<()> {
+        let until = self.neighbors.settled(sent_by.next_hop)?;
+        let destination = sent_by.destination;
         let (route, by_request) = self.destinations.known(destination)?;
         let flows = *self.flows(destination)?;
-        let until = self.neighbors.settled(route.next_hop)?;
         let (changes, checksums, frame) =
             (self.changes(), self.link.checksums, self.link.newest()?);
         let (of, flows) = ((&route, by_request), (flow, flows));
@@ -211,7 +216,7 @@ impl Ip {
         let plain = *options == SendOptions::default() && route.fits(packet.len(), options);
         self.send(now, route, ipv4::UDP, options, packet)?;
         if plain && self.lacks_template(now, route, again) {
-            self.learn_template(now, route.destination, flow);
+            self.learn_template(now, route, flow);
         }
         Ok(())
     }
@@ -365,10 +370,10 @@ impl Ip {
         let copied = options.first().is_some_and(|kind| kind & 0x80 != 0);
         let checksum = !self.link.checksums.fills_ipv4;
         let room = usize::from(mtu).checked_sub(front.len())?;
-        let pieces = self.pieces(payload, room)?;
-        for (offset, bytes, more) in pieces {
+        self.can_cut(payload.len(), room).then_some(())?;
+        for (offset, len, more) in fragment::cuts(payload.len(), room) {
             let mut piece = self.link.pool.take()?;
-            piece.append(bytes.len())?.copy_from_slice(bytes);
+            piece.append(len)?.copy_from_slice(payload.get(offset..offset + len)?);
             let options = if copied || offset == 0 { options } else { &[] };
             let (whole, part) = ((header, options), (offset, more));
             ipv4::Header::emit_fragment(&mut piece, whole, part, checksum).then_some(())?;
@@ -389,9 +394,10 @@ impl Ip {
         };
         let identification = self.random.next_u32();
         let room = usize::from(mtu) - ipv6::HEADER_LEN - ipv6::FRAGMENT_LEN;
-        for (offset, bytes, more) in self.pieces(payload, room)? {
+        self.can_cut(payload.len(), room).then_some(())?;
+        for (offset, len, more) in fragment::cuts(payload.len(), room) {
             let mut piece = self.link.pool.take()?;
-            piece.append(bytes.len())?.copy_from_slice(bytes);
+            piece.append(len)?.copy_from_slice(payload.get(offset..offset + len)?);
             let fragment = ipv6::Fragment::new(header.next_header, offset, more, identification);
             fragment.write_to(piece.prepend(ipv6::FRAGMENT_LEN)?).ok()?;
             ipv6::Header::emit(&mut piece, &fields).then_some(())?;
@@ -400,40 +406,36 @@ impl Ip {
         Some(())
     }
 
-    /// A payload in pieces for which `room` bytes are left: offset, bytes, whether there are more.
-    /// `None` if there are not packets enough for all of them.
-    fn pieces<'a>(
-        &self,
-        payload: &'a [u8],
-        room: usize,
-    ) -> Option<impl Iterator<Item = (usize, &'a [u8], bool)> + use<'a>> {
-        let cuts = || fragment::cuts(payload.len(), room);
-        let count = cuts().count();
+    /// Whether there are packets for all the pieces of a payload for which `room` bytes are left, without
+    /// the last that are kept for sending; and whether there are such pieces.
+    fn can_cut(&self, payload_len: usize, room: usize) -> bool {
+        let count = fragment::cuts(payload_len, room).count();
         let pool = &self.link.pool;
-        // Not the last that are kept for sending.
-        if count == 0 || count + pool.capacity() / 16 > pool.available() {
-            return None;
-        }
-        Some(cuts().map(|(offset, len, more)| (offset, &payload[offset..offset + len], more)))
+        count > 0 && count + pool.capacity() / 16 <= pool.available()
     }
 
     /// Does what the neighbour cache asks for.
     pub(crate) fn perform(&mut self, now: Instant) {
         while let Some(action) = self.neighbors.poll_action() {
-            match action {
-                Action::Solicit(IpAddr::V4(address), mac) => arp::request(self, address, mac),
-                Action::Solicit(IpAddr::V6(address), mac) => ndp::solicit(self, now, address, mac),
-                Action::Send(packet, mac, mtu) => drop(self.transmit(packet, mac, mtu)),
-                Action::Count(reason) => self.count(reason),
-                Action::GiveUp(packet) => {
-                    self.count(Drop::NeighborUnreachable);
-                    self.report(icmp::undelivered(packet.bytes()));
-                }
-                Action::Unreachable(neighbor) => {
-                    self.routes.failed(neighbor);
-                    self.destinations.remove_redirects(neighbor);
-                    self.destinations.invalidate();
-                }
+            self.perform_one(now, action);
+        }
+    }
+
+    #[inline(never)]
+    fn perform_one(&mut self, now: Instant, action: Action) {
+        match action {
+            Action::Solicit(IpAddr::V4(address), mac) => arp::request(self, address, mac),
+            Action::Solicit(IpAddr::V6(address), mac) => ndp::solicit(self, now, address, mac),
+            Action::Send(packet, mac, mtu) => drop(self.transmit(packet, mac, mtu)),
+            Action::Count(reason) => self.count(reason),
+            Action::GiveUp(packet) => {
+                self.count(Drop::NeighborUnreachable);
+                self.report(icmp::undelivered(packet.bytes()));
+            }
+            Action::Unreachable(neighbor) => {
+                self.routes.failed(neighbor);
+                self.destinations.remove_redirects(neighbor);
+                self.destinations.invalidate();
             }
         }
     }

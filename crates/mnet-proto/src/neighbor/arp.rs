@@ -14,10 +14,12 @@ use crate::stats::Drop;
 use crate::wire::arp::{Arp, REPLY, REQUEST};
 use crate::wire::ethernet;
 
-/// Takes an ARP packet that has come.
-pub(crate) fn receive(ip: &mut Ip, now: Instant, mut packet: Packet) {
+/// Takes an ARP packet that has come. Says whether it is about who has an address of the host's, of
+/// which others have to be told.
+pub(crate) fn receive(ip: &mut Ip, now: Instant, mut packet: Packet) -> bool {
     let Some(&arp) = Arp::parse(packet.bytes()) else {
-        return ip.count(Drop::ArpMalformed);
+        ip.count(Drop::ArpMalformed);
+        return false;
     };
     let (mac, sender) = arp.sender();
     let target = arp.target().1;
@@ -26,13 +28,15 @@ pub(crate) fn receive(ip: &mut Ip, now: Instant, mut packet: Packet) {
     let known = matches!(arp.opcode(), REQUEST | REPLY);
     // What comes back of what the host itself has sent is no conflict (RFC 5227 §2.1.1, §2.4).
     if !known || !mac.is_unicast() || mac == ip.link.mac || !sane {
-        return ip.count(Drop::ArpMalformed);
+        ip.count(Drop::ArpMalformed);
+        return false;
     }
     // Another that is about to take an address that is not used yet counts as one that has it (RFC
     // 5227 §2.1.1). If it is in use, the other is told so as ever.
     let probed = sender.is_unspecified() && arp.opcode() == REQUEST && is_awaited(ip, target);
     if own || probed {
-        return conflict(ip, now, if probed { target } else { sender });
+        conflict(ip, now, if probed { target } else { sender });
+        return true;
     }
     let for_us = ip.v4.is_own(target);
     // One that has many addresses may ask from any of them: it is answered, and not believed. A
@@ -54,6 +58,7 @@ pub(crate) fn receive(ip: &mut Ip, now: Instant, mut packet: Packet) {
             ip.link.send(packet, mac, ethernet::ARP, &mut ip.stats);
         }
     }
+    false
 }
 
 /// Whether the host asks for an address, and does not use it yet.

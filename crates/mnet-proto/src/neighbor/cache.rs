@@ -9,6 +9,8 @@
 //!   │   1 s                                               └── (none)         │ 3 requests
 //!   └────────────────────────────────────────────────────────────────────────┘
 //! ```
+//!
+//! It becomes STALE without being told: whoever looks at it sees that its time is over.
 
 use alloc::collections::VecDeque;
 use core::mem::{self, Discriminant};
@@ -18,7 +20,9 @@ use core::time::Duration;
 
 use hashbrown::HashMap;
 use netdev::{Instant, Mac, Packet};
+use slab::Slab;
 
+use super::lists::Lists;
 use crate::config::Config;
 use crate::keyed::ByAddress;
 use crate::stats::Drop;
@@ -46,13 +50,18 @@ const IN_USE: Duration = Duration::from_secs(30);
 
 /// Neighbours by address.
 pub(crate) struct Cache {
-    entries: HashMap<IpAddr, Entry, ByAddress>,
+    slots: HashMap<IpAddr, usize, ByAddress>,
+    entries: Slab<Entry>,
+    // All of them, by [`Entry::worth`], the least recently used first.
+    leaving: Lists,
+    // Those that time does something to: one list of them.
+    timers: Lists,
+    // The first of that list.
+    next_timer: Option<Instant>,
     max_entries: usize,
     max_queue: usize,
     max_queued: usize,
     queued: usize,
-    // Not later than the first timer of any entry.
-    next_timer: Option<Instant>,
     random: u64,
     times: [Times; 2],
     actions: VecDeque<Action>,
@@ -68,6 +77,7 @@ struct Times {
 }
 
 struct Entry {
+    address: IpAddr,
     state: State,
     // Known in all states but INCOMPLETE and FAILED.
     mac: Mac,
@@ -76,9 +86,11 @@ struct Entry {
     used: bool,
     // It has answered once: it is there, and not only somebody's word.
     confirmed: bool,
-    // With the most bytes that pass in one piece.
-    waiting: VecDeque<(Packet, u16)>,
+    waiting: Waiting,
 }
+
+/// Packets, each with the most bytes that pass in one piece.
+type Waiting = VecDeque<(Packet, u16)>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -140,12 +152,15 @@ impl Cache {
     /// An empty cache, whose hash is keyed and whose times are spread by `random`.
     pub(crate) fn new(config: &Config, keyed: ByAddress) -> Self {
         Self {
-            entries: HashMap::with_hasher(keyed),
+            slots: HashMap::with_hasher(keyed),
+            entries: Slab::new(),
+            leaving: Lists::default(),
+            timers: Lists::default(),
+            next_timer: None,
             max_entries: config.neighbors,
             max_queue: config.neighbor_queue,
             max_queued: config.neighbor_queues,
             queued: 0,
-            next_timer: None,
             random: keyed.0 ^ keyed.1,
             times: [Times { reachable: REACHABLE, retransmit: RETRANSMIT }; 2],
             actions: VecDeque::new(),
@@ -163,7 +178,7 @@ impl Cache {
     /// Until when it is known that a neighbour's address need not be looked up again: for ever, if
     /// only what it says changes that. `None` if it is to be looked up now.
     pub(crate) fn settled(&self, address: IpAddr) -> Option<Instant> {
-        match self.entries.get(&address)?.state {
+        match self.known(address)?.state {
             State::Reachable { until } => Some(until),
             State::Delay { .. } | State::Probe { .. } => Some(Instant::FAR_FUTURE),
             State::Incomplete { .. } | State::Stale | State::Failed { .. } => None,
@@ -198,34 +213,43 @@ impl Cache {
 
     /// From where the first packet comes that waits for an IPv6 neighbour.
     pub(crate) fn waiting_source(&self, address: IpAddr) -> Option<Ipv6Addr> {
-        let (packet, _) = self.entries.get(&address)?.waiting.front()?;
+        let (packet, _) = self.known(address)?.waiting.front()?;
         ipv6::Header::parse(packet.bytes()).ok().map(ipv6::Header::source)
     }
 
     /// Whether an address is known and may well be right: in any state but INCOMPLETE (RFC 4861
     /// §6.3.6).
     pub(crate) fn is_probably_reachable(&self, address: IpAddr) -> bool {
-        self.entries.get(&address).is_some_and(|entry| !entry.is_unknown())
+        self.known(address).is_some_and(|entry| !entry.is_unknown())
+    }
+
+    #[inline]
+    fn slot(&self, address: IpAddr) -> Option<usize> {
+        self.slots.get(&address).copied()
+    }
+
+    fn known(&self, address: IpAddr) -> Option<&Entry> {
+        self.slot(address).map(|slot| &self.entries[slot])
     }
 
     /// Looks a neighbour up to send it something.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn lookup(&mut self, now: Instant, address: IpAddr) -> Lookup {
-        let Some(entry) = self.entries.get_mut(&address) else { return Lookup::Unresolved };
+        let Some(slot) = self.slot(address) else { return Lookup::Unresolved };
+        let entry = &mut self.entries[slot];
         entry.last_used = now;
         entry.used = true;
+        self.leaving.put(slot, entry.worth(), now);
         match entry.state {
             State::Incomplete { .. } => Lookup::Unresolved,
             State::Failed { until } if until > now => Lookup::Failed,
             State::Failed { .. } => Lookup::Unresolved,
-            State::Stale => {
+            _ => {
                 let mac = entry.mac;
-                entry.state = State::Delay { until: now + DELAY };
-                self.wait_until(now + DELAY);
+                if entry.is_stale(now) {
+                    self.set_state(slot, State::Delay { until: now + DELAY });
+                }
                 Lookup::Found(mac)
-            }
-            State::Reachable { .. } | State::Delay { .. } | State::Probe { .. } => {
-                Lookup::Found(entry.mac)
             }
         }
     }
@@ -233,22 +257,25 @@ impl Cache {
     /// Lets a packet wait for a neighbour that [`Cache::lookup`] found unresolved, and asks for it.
     /// `false` if there is no room for it, and it was dropped.
     pub(crate) fn wait(&mut self, now: Instant, address: IpAddr, packet: Packet, mtu: u16) -> bool {
-        let failed = |entry: &Entry| matches!(entry.state, State::Failed { .. });
-        if self.entries.get(&address).is_none_or(failed) {
-            if !self.make_room(now, address) {
-                self.actions.push_back(Action::Count(Drop::NeighborCacheFull));
-                return false;
+        let next = now + self.times(address).retransmit;
+        let asked = State::Incomplete { requests: 1, next };
+        let slot = match self.slot(address) {
+            Some(slot) if matches!(self.entries[slot].state, State::Failed { .. }) => {
+                self.actions.push_back(Action::Solicit(address, None));
+                self.set_state(slot, asked);
+                slot
             }
-            let next = now + self.times(address).retransmit;
-            let state = State::Incomplete { requests: 1, next };
-            let waiting = VecDeque::new();
-            let mac = Mac::default();
-            let entry = Entry { state, mac, last_used: now, used: true, confirmed: false, waiting };
-            self.entries.insert(address, entry);
-            self.wait_until(next);
-            self.actions.push_back(Action::Solicit(address, None));
-        }
-        let Some(entry) = self.entries.get_mut(&address) else { return false };
+            Some(slot) => slot,
+            None => {
+                let Some(slot) = self.insert(now, address, asked, Mac::default()) else {
+                    self.actions.push_back(Action::Count(Drop::NeighborCacheFull));
+                    return false;
+                };
+                self.actions.push_back(Action::Solicit(address, None));
+                slot
+            }
+        };
+        let entry = &mut self.entries[slot];
         // RFC 4861 §7.2.2: the newest replaces the oldest.
         if entry.waiting.len() >= self.max_queue && entry.waiting.pop_front().is_some() {
             self.queued -= 1;
@@ -268,30 +295,25 @@ impl Cache {
     /// Takes note of a neighbour's address, as ARP tells it, or the options of neighbour discovery's
     /// other messages (RFC 4861 §7.2.3, §6.3.4).
     pub(crate) fn learn(&mut self, now: Instant, address: IpAddr, mac: Mac, evidence: Evidence) {
-        if !self.entries.contains_key(&address) {
+        let Some(slot) = self.slot(address) else {
             // A neighbour that answers although nobody asked it is not believed.
-            if evidence == Evidence::Request && self.make_room(now, address) {
-                let waiting = VecDeque::new();
-                let (used, confirmed) = (false, false);
-                let entry =
-                    Entry { state: State::Stale, mac, last_used: now, used, confirmed, waiting };
-                self.entries.insert(address, entry);
+            if evidence == Evidence::Request {
+                self.insert(now, address, State::Stale, mac);
             }
             return;
-        }
-        let until = now + self.reachable_time(address);
-        let Some(entry) = self.entries.get_mut(&address) else { return };
+        };
+        let entry = &mut self.entries[slot];
         let before = entry.kind();
         let asked = matches!(entry.state, State::Incomplete { .. } | State::Probe { .. });
-        if evidence == Evidence::Answer && asked {
-            entry.confirm(until);
-        } else if entry.is_unknown() || entry.mac != mac {
-            entry.state = State::Stale;
-        }
+        let other = entry.is_unknown() || entry.mac != mac;
         entry.mac = mac;
-        let after = entry.kind();
-        self.note_change(before, after);
-        self.send_waiting(now, address);
+        if evidence == Evidence::Answer && asked {
+            self.confirm(now, slot);
+        } else if other {
+            self.set_state(slot, State::Stale);
+        }
+        self.note_change(slot, before);
+        self.send_waiting(now, slot);
     }
 
     /// Takes a neighbour advertisement (RFC 4861 §7.2.5). `mac` is the target's address, if it
@@ -304,68 +326,129 @@ impl Cache {
         solicited: bool,
         overrides: bool,
     ) -> Option<Heard> {
-        let until = now + self.reachable_time(address);
-        let entry = self.entries.get_mut(&address)?;
+        let slot = self.slot(address)?;
+        let entry = &mut self.entries[slot];
         let before = entry.kind();
         if matches!(entry.state, State::Failed { .. }) {
             return None;
         }
-        if entry.is_unknown() {
-            let Some(mac) = mac else { return Some(Heard::PassedOver) };
-            entry.mac = mac;
-            entry.state = State::Stale;
+        let unknown = entry.is_unknown();
+        let other = mac.filter(|&mac| unknown || mac != entry.mac);
+        let believed = match other {
+            None => !unknown,
+            Some(_) => unknown || overrides,
+        };
+        if believed {
+            entry.mac = mac.unwrap_or(entry.mac);
             if solicited {
-                entry.confirm(until);
-            }
-        } else {
-            let other = mac.filter(|&mac| mac != entry.mac);
-            match other {
-                Some(_) if !overrides => {
-                    if matches!(entry.state, State::Reachable { .. }) {
-                        entry.state = State::Stale;
-                    }
-                    let after = entry.kind();
-                    self.note_change(before, after);
-                    return Some(Heard::PassedOver);
-                }
-                Some(mac) => entry.mac = mac,
-                None => {}
-            }
-            if solicited {
-                entry.confirm(until);
+                self.confirm(now, slot);
             } else if other.is_some() {
-                entry.state = State::Stale;
+                self.set_state(slot, State::Stale);
             }
+        } else if matches!(entry.state, State::Reachable { .. }) {
+            self.set_state(slot, State::Stale);
         }
-        let after = entry.kind();
-        self.note_change(before, after);
-        self.send_waiting(now, address);
+        self.note_change(slot, before);
+        if !believed {
+            return Some(Heard::PassedOver);
+        }
+        self.send_waiting(now, slot);
         Some(Heard::Believed)
     }
 
-    fn note_change(
-        &mut self,
-        before: (Mac, Discriminant<State>),
-        after: (Mac, Discriminant<State>),
-    ) {
-        if before != after {
+    /// Takes a neighbour up, perhaps in another's place; `None` if there is none for it. One that is
+    /// asked for is in use.
+    fn insert(&mut self, now: Instant, address: IpAddr, state: State, mac: Mac) -> Option<usize> {
+        let used = matches!(state, State::Incomplete { .. });
+        let (last_used, waiting) = (now, Waiting::new());
+        let entry = Entry { address, state, mac, last_used, used, confirmed: false, waiting };
+        let worth = entry.worth();
+        let slot = if self.entries.len() < self.max_entries {
+            self.entries.insert(entry)
+        } else {
+            let victim = self.victim(now)?;
+            self.replace(victim, entry);
+            victim
+        };
+        self.slots.insert(address, slot);
+        self.leaving.put(slot, worth, now);
+        self.set_state(slot, state);
+        Some(slot)
+    }
+
+    /// Who leaves a full cache: the least recently used, unless all are in use; before those that have
+    /// ever answered, those that have not.
+    fn victim(&self, now: Instant) -> Option<usize> {
+        let (first, _) = (0..4).find_map(|worth| self.leaving.first(worth))?;
+        // If it is in use, those that come behind it are, too.
+        (!self.entries[first].in_use(now)).then_some(first)
+    }
+
+    /// Lets a neighbour have the place of another, and the memory of its queue.
+    fn replace(&mut self, slot: usize, entry: Entry) {
+        let left = mem::replace(&mut self.entries[slot], entry);
+        self.slots.remove(&left.address);
+        self.changes = self.changes.wrapping_add(1);
+        self.queued -= left.waiting.len();
+        let waiting = &mut self.entries[slot].waiting;
+        *waiting = left.waiting;
+        while waiting.pop_front().is_some() {
+            self.actions.push_back(Action::Count(Drop::NeighborUnreachable));
+        }
+    }
+
+    /// Forgets a neighbour, for which nothing waits any more.
+    fn remove(&mut self, slot: usize) {
+        let address = self.entries.remove(slot).address;
+        self.slots.remove(&address);
+        self.leaving.remove(slot);
+        self.set_timer(slot, None);
+    }
+
+    fn set_state(&mut self, slot: usize, state: State) {
+        self.entries[slot].state = state;
+        self.set_timer(slot, state.timer());
+    }
+
+    fn set_timer(&mut self, slot: usize, time: Option<Instant>) {
+        match time {
+            Some(time) => self.timers.put(slot, 0, time),
+            None => self.timers.remove(slot),
+        }
+        self.next_timer = self.timers.first(0).map(|(_, time)| time);
+    }
+
+    /// Takes note that a neighbour has answered.
+    fn confirm(&mut self, now: Instant, slot: usize) {
+        let entry = &mut self.entries[slot];
+        let address = entry.address;
+        if !entry.confirmed {
+            entry.confirmed = true;
+            self.leaving.put(slot, entry.worth(), entry.last_used);
+        }
+        let until = now + self.reachable_time(address);
+        self.set_state(slot, State::Reachable { until });
+    }
+
+    fn note_change(&mut self, slot: usize, before: (Mac, Discriminant<State>)) {
+        if self.entries[slot].kind() != before {
             self.changes = self.changes.wrapping_add(1);
         }
     }
 
     /// Lets go what has waited for a neighbour whose address is known now.
-    fn send_waiting(&mut self, now: Instant, address: IpAddr) {
-        let Some(entry) = self.entries.get_mut(&address) else { return };
-        if !entry.waiting.is_empty() && entry.state == State::Stale {
-            entry.state = State::Delay { until: now + DELAY };
+    fn send_waiting(&mut self, now: Instant, slot: usize) {
+        let entry = &mut self.entries[slot];
+        if entry.waiting.is_empty() {
+            return;
         }
         self.queued -= entry.waiting.len();
         let mac = entry.mac;
         while let Some((packet, mtu)) = entry.waiting.pop_front() {
             self.actions.push_back(Action::Send(packet, mac, mtu));
         }
-        if let State::Reachable { until } | State::Delay { until } = entry.state {
-            self.wait_until(until);
+        if entry.state == State::Stale {
+            self.set_state(slot, State::Delay { until: now + DELAY });
         }
     }
 
@@ -387,51 +470,49 @@ impl Cache {
 
     /// Does what time asks for. Calling it early does no harm.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        if self.next_timer.is_none_or(|next| next > now) {
-            return;
+        while let Some((slot, _)) = self.timers.first(0).filter(|&(_, time)| time <= now) {
+            self.move_on(now, slot);
         }
-        self.changes = self.changes.wrapping_add(1);
-        let mut next_timer = None;
-        let Self { queued, actions, times, .. } = self;
-        self.entries.retain(|&address, entry| {
-            let retransmit = times[usize::from(address.is_ipv6())].retransmit;
-            let keep = entry.handle_timeout(now, address, retransmit, actions);
-            if matches!(entry.state, State::Failed { .. }) || !keep {
-                *queued -= entry.waiting.len();
-                while let Some((packet, _)) = entry.waiting.pop_front() {
-                    actions.push_back(Action::GiveUp(packet));
-                }
-            }
-            if keep && let Some(timer) = entry.timer() {
-                next_timer = Some(next_timer.map_or(timer, |next: Instant| next.min(timer)));
-            }
-            keep
-        });
-        self.next_timer = next_timer;
     }
 
-    /// Sees to it that there is a place for `address`: in a full cache the least recently used
-    /// goes, unless all are in use; before those that have ever answered, those that have not.
-    fn make_room(&mut self, now: Instant, address: IpAddr) -> bool {
-        if self.entries.len() < self.max_entries || self.entries.contains_key(&address) {
-            return true;
-        }
-        let idle = self.entries.iter().filter(|(_, entry)| !entry.in_use(now));
-        let Some((&victim, _)) = idle.min_by_key(|(_, entry)| entry.worth()) else {
-            return false;
+    /// Moves a neighbour on whose time has come.
+    fn move_on(&mut self, now: Instant, slot: usize) {
+        self.changes = self.changes.wrapping_add(1);
+        let &Entry { address, state, mac, .. } = &self.entries[slot];
+        let next = now + self.times(address).retransmit;
+        let (ask, state) = match state {
+            State::Incomplete { requests, .. } if requests < REQUESTS => {
+                (Some(None), State::Incomplete { requests: requests + 1, next })
+            }
+            State::Incomplete { .. } => (None, State::Failed { until: now + FAILED }),
+            State::Delay { .. } => (Some(Some(mac)), State::Probe { requests: 1, next }),
+            State::Probe { requests, .. } if requests < REQUESTS => {
+                (Some(Some(mac)), State::Probe { requests: requests + 1, next })
+            }
+            State::Probe { .. } => {
+                self.give_up(slot);
+                return self.remove(slot);
+            }
+            // Of these only FAILED waits for a time.
+            State::Failed { .. } | State::Reachable { .. } | State::Stale => {
+                return self.remove(slot);
+            }
         };
-        self.changes = self.changes.wrapping_add(1);
-        if let Some(entry) = self.entries.remove(&victim) {
-            self.queued -= entry.waiting.len();
-            for _ in entry.waiting {
-                self.actions.push_back(Action::Count(Drop::NeighborUnreachable));
-            }
+        self.set_state(slot, state);
+        match ask {
+            Some(mac) => self.actions.push_back(Action::Solicit(address, mac)),
+            None => self.give_up(slot),
         }
-        true
     }
 
-    fn wait_until(&mut self, time: Instant) {
-        self.next_timer = Some(self.next_timer.map_or(time, |next| next.min(time)));
+    /// Tells that a neighbour does not answer, and who waits for it.
+    fn give_up(&mut self, slot: usize) {
+        let Entry { address, waiting, .. } = &mut self.entries[slot];
+        self.actions.push_back(Action::Unreachable(*address));
+        self.queued -= waiting.len();
+        while let Some((packet, _)) = waiting.pop_front() {
+            self.actions.push_back(Action::GiveUp(packet));
+        }
     }
 
     fn times(&self, address: IpAddr) -> Times {
@@ -446,64 +527,20 @@ impl Cache {
             .random
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        let reachable = self.times(address).reachable;
-        reachable / 2 + reachable / 1024 * (self.random >> 54) as u32
+        let reachable = self.times(address).reachable.as_nanos() as u64;
+        Duration::from_nanos(reachable / 2 + reachable / 1024 * (self.random >> 54))
     }
 }
 
 impl Entry {
-    /// Moves on if its time has come; `false` if it is to go.
-    fn handle_timeout(
-        &mut self,
-        now: Instant,
-        address: IpAddr,
-        retransmit: Duration,
-        actions: &mut VecDeque<Action>,
-    ) -> bool {
-        let next_time = now + retransmit;
-        match self.state {
-            State::Incomplete { requests, next } if next <= now => {
-                if requests < REQUESTS {
-                    actions.push_back(Action::Solicit(address, None));
-                    self.state = State::Incomplete { requests: requests + 1, next: next_time };
-                } else {
-                    actions.push_back(Action::Unreachable(address));
-                    self.state = State::Failed { until: now + FAILED };
-                }
-            }
-            State::Reachable { until } if until <= now => self.state = State::Stale,
-            State::Delay { until } if until <= now => {
-                actions.push_back(Action::Solicit(address, Some(self.mac)));
-                self.state = State::Probe { requests: 1, next: next_time };
-            }
-            State::Probe { requests, next } if next <= now => {
-                if requests == REQUESTS {
-                    actions.push_back(Action::Unreachable(address));
-                    return false;
-                }
-                actions.push_back(Action::Solicit(address, Some(self.mac)));
-                self.state = State::Probe { requests: requests + 1, next: next_time };
-            }
-            State::Failed { until } if until <= now => return false,
-            _ => {}
-        }
-        true
-    }
-
     /// What others may have built on: its address, and its state but for the times.
     fn kind(&self) -> (Mac, Discriminant<State>) {
         (self.mac, mem::discriminant(&self.state))
     }
 
-    /// It has answered.
-    fn confirm(&mut self, until: Instant) {
-        self.confirmed = true;
-        self.state = State::Reachable { until };
-    }
-
     /// What goes first in a full cache is worth least.
-    fn worth(&self) -> (bool, bool, Instant) {
-        (self.confirmed && !self.is_unknown(), self.used, self.last_used)
+    fn worth(&self) -> usize {
+        usize::from(self.confirmed) * 2 + usize::from(self.used)
     }
 
     /// Whether its address is not known.
@@ -511,20 +548,29 @@ impl Entry {
         matches!(self.state, State::Incomplete { .. } | State::Failed { .. })
     }
 
-    fn timer(&self) -> Option<Instant> {
+    /// Whether its address is known, and has to be asked for again if it is used.
+    fn is_stale(&self, now: Instant) -> bool {
         match self.state {
-            State::Incomplete { next, .. } | State::Probe { next, .. } => Some(next),
-            State::Reachable { until } | State::Delay { until } | State::Failed { until } => {
-                Some(until)
-            }
-            State::Stale => None,
+            State::Reachable { until } => until <= now,
+            state => state == State::Stale,
         }
     }
 
     /// Whether it has an address that was used of late. One that has never answered is not in use,
     /// however much is sent to it: anybody can make us answer anybody.
     fn in_use(&self, now: Instant) -> bool {
-        self.used && self.confirmed && !self.is_unknown() && now - self.last_used < IN_USE
+        self.used && self.confirmed && now - self.last_used < IN_USE
+    }
+}
+
+impl State {
+    /// When time does something to it.
+    fn timer(self) -> Option<Instant> {
+        match self {
+            Self::Incomplete { next, .. } | Self::Probe { next, .. } => Some(next),
+            Self::Delay { until } | Self::Failed { until } => Some(until),
+            Self::Reachable { .. } | Self::Stale => None,
+        }
     }
 }
 

@@ -17,20 +17,8 @@ impl Checksum {
     #[must_use]
     #[inline]
     pub fn add_bytes(self, bytes: &[u8]) -> Self {
-        let (chunks, rest) = bytes.as_chunks::<32>();
-        let mut sum = self;
-        if !chunks.is_empty() {
-            // Four sums that do not wait for each other; written out, lest a compiler that saves bytes
-            // makes a loop of it.
-            let mut sums = [Self::new(); 4];
-            for chunk in chunks {
-                let (&[a, b, c, d], _) = chunk.as_chunks::<8>() else { continue };
-                let [e, f, g, h] = sums;
-                sums = [e.add_u64(a), f.add_u64(b), g.add_u64(c), h.add_u64(d)];
-            }
-            let [e, f, g, h] = sums;
-            sum = sum.add(e.0).add(f.0).add(g.0).add(h.0);
-        }
+        let (blocks, rest) = bytes.as_chunks::<128>();
+        let mut sum = if blocks.is_empty() { self } else { self.add_blocks(blocks) };
         let (words, rest) = rest.as_chunks::<8>();
         sum = words.iter().fold(sum, |sum, word| sum.add_u64(*word));
         // What is left is read at once and not byte by byte into a word, which would have to wait until
@@ -40,6 +28,24 @@ impl Checksum {
         let (short, rest) = rest.as_chunks::<2>();
         sum = short.iter().fold(sum, |sum, word| sum.add(u16::from_ne_bytes(*word).into()));
         rest.iter().fold(sum, |sum, &last| sum.add(u16::from_ne_bytes([last, 0]).into()))
+    }
+
+    // Apart: short bytes need none of its registers.
+    #[inline(never)]
+    fn add_blocks(self, blocks: &[[u8; 128]]) -> Self {
+        let (mut sum, mut carries) = (self.0, 0);
+        for block in blocks {
+            let (&[a, b, c, d], _) = block.as_chunks::<32>() else { continue };
+            // Each block begins anew: none waits for the one before.
+            let (of_block, carry) = add_words(0, false, &a);
+            let (of_block, carry) = add_words(of_block, carry, &b);
+            let (of_block, carry) = add_words(of_block, carry, &c);
+            let (of_block, carry) = add_words(of_block, carry, &d);
+            let (next, carry) = sum.carrying_add(of_block, carry);
+            (sum, carries) = (next, carries + u64::from(carry));
+        }
+        // What was carried out of the sum is brought around.
+        Self(sum).add(carries)
     }
 
     #[inline]
@@ -84,6 +90,18 @@ impl Checksum {
     pub const fn is_valid(self) -> bool {
         matches!(self.finish(), [0, 0])
     }
+}
+
+/// Adds four words, each with the carry of the one before, and returns that of the last.
+// Written out, so that a processor's carry goes from one to the next by itself, and lest a compiler that
+// saves bytes makes a loop of it.
+#[inline]
+fn add_words(sum: u64, carry: bool, words: &[u8; 32]) -> (u64, bool) {
+    let (&[a, b, c, d], _) = words.as_chunks::<8>() else { return (sum, carry) };
+    let (sum, carry) = sum.carrying_add(u64::from_ne_bytes(a), carry);
+    let (sum, carry) = sum.carrying_add(u64::from_ne_bytes(b), carry);
+    let (sum, carry) = sum.carrying_add(u64::from_ne_bytes(c), carry);
+    sum.carrying_add(u64::from_ne_bytes(d), carry)
 }
 
 #[cfg(test)]

@@ -102,7 +102,7 @@ impl Header {
         let options: &[u8] = if fields.router_alert { &ROUTER_ALERT } else { &[] };
         let header_len = HEADER_LEN + options.len();
         let Ok(total_length) = u16::try_from(packet.len() + header_len) else { return false };
-        let mut header = Self {
+        let header = Self {
             version_ihl: 0x40 | (header_len / 4) as u8,
             traffic_class: fields.traffic_class,
             total_length: U16::new(total_length),
@@ -114,14 +114,7 @@ impl Header {
             source: fields.source.octets(),
             destination: fields.destination.octets(),
         };
-        if checksum {
-            let sum = Checksum::new().add_bytes(header.as_bytes()).add_bytes(options);
-            header.checksum = sum.finish();
-        }
-        let Some(bytes) = packet.prepend(header_len) else { return false };
-        let (front, behind) = bytes.split_at_mut(HEADER_LEN);
-        behind.copy_from_slice(options);
-        header.write_to(front).is_ok()
+        header.write_before(packet, options, checksum)
     }
 
     /// Writes a header in front of `packet`, which holds a part of what a datagram holds: the part
@@ -145,21 +138,33 @@ impl Header {
             return false;
         }
         let more = if more { MORE_FRAGMENTS } else { 0 };
-        let mut header = Self {
+        let header = Self {
             version_ihl: 0x40 | (header_len / 4) as u8,
             total_length: U16::new(total_len as u16),
             fragment: U16::new((offset / 8) as u16 | more),
             checksum: [0; 2],
             ..*whole
         };
+        header.write_before(packet, options, checksum)
+    }
+
+    /// Writes it with its options in front of a packet, and its checksum, if the device does not.
+    fn write_before(mut self, packet: &mut Packet, options: &[u8], checksum: bool) -> bool {
         if checksum {
-            let sum = Checksum::new().add_bytes(header.as_bytes()).add_bytes(options);
-            header.checksum = sum.finish();
+            self.checksum = self.sum(options).finish();
         }
-        let Some(bytes) = packet.prepend(header_len) else { return false };
+        let Some(bytes) = packet.prepend(HEADER_LEN + options.len()) else { return false };
         let (front, behind) = bytes.split_at_mut(HEADER_LEN);
-        behind.copy_from_slice(options);
-        header.write_to(front).is_ok()
+        if !options.is_empty() {
+            behind.copy_from_slice(options);
+        }
+        self.write_to(front).is_ok()
+    }
+
+    /// The sum of it and its options.
+    fn sum(&self, options: &[u8]) -> Checksum {
+        let sum = Checksum::new().add_bytes(self.as_bytes());
+        if options.is_empty() { sum } else { sum.add_bytes(options) }
     }
 
     /// Makes the header of a first fragment that of the whole datagram, which is `total_len` bytes
@@ -171,7 +176,7 @@ impl Header {
         header.total_length = U16::new(total_len);
         header.fragment = U16::ZERO;
         header.checksum = [0; 2];
-        header.checksum = Checksum::new().add_bytes(header.as_bytes()).add_bytes(options).finish();
+        header.checksum = header.sum(options).finish();
     }
 
     /// The sum of a header without options, but for its total length.

@@ -8,7 +8,7 @@ use mnet_proto::wire::ipv6::{ALL_NODES, multicast_mac};
 use mnet_proto::wire::ndp::{self, NdpOption, Options, Preference, Prefix, RouterAdvert};
 use mnet_proto::wire::{arp, ethernet, ipv6};
 use mnet_proto::{Config, Drop as Reason, Stats};
-use netdev::{Mac, Pool};
+use netdev::{HEADROOM, Mac, Pool};
 
 use crate::craft::{self, STRANGER};
 use crate::scene::{ROUND, Scene};
@@ -101,12 +101,16 @@ fn of_datagrams_that_never_become_whole_few_are_kept() {
                     mac,
                     (from, address),
                     (part * 5_000 + number) as u16,
-                    0,
+                    // First ones stay in their packets, others do not.
+                    (number / 2 % 2 * 1_400) as usize,
                     &[1; 1_400],
                 )
             });
             let pool = scene.net.stack(a).pool();
-            most = most.max(Config::default().large_packets - pool.large_available());
+            let packets = (pool.capacity() - pool.available()) * (pool.room() + HEADROOM);
+            let large = Config::default().large_packets - pool.large_available();
+            assert!(large > 0);
+            most = most.max(packets + large);
         }
         let limits = Config::default().reassembly;
         let kept = if senders == 2 { 2 * limits.per_sender } else { limits.datagrams } as u64;

@@ -117,7 +117,7 @@ fn deceive(seed: u64) {
 
 #[test]
 fn a_conversation_amid_noise_loses_nothing() {
-    let scene = disturb(1);
+    let scene = disturb(3);
     // The noise is such that it gets everywhere.
     let hosts = [scene.talkers[0], scene.talkers[1], scene.other];
     let stats = hosts.map(|host| scene.net.stack(host).stats());

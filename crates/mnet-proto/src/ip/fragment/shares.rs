@@ -35,14 +35,16 @@ impl Shares {
         self.senders.try_reserve(1).is_ok()
     }
 
-    /// Counts a new datagram, of no bytes yet.
-    pub(super) fn add(&mut self, sender: IpAddr) {
+    /// Counts a new datagram, of no bytes yet, and returns its sender's share with it.
+    pub(super) fn add(&mut self, sender: IpAddr) -> Share {
         let at = self.position(sender).unwrap_or_else(|| {
             self.senders.push((sender, Share::default()));
             self.senders.len() - 1
         });
-        self.senders[at].1.datagrams += 1;
         self.total.datagrams += 1;
+        let share = &mut self.senders[at].1;
+        share.datagrams += 1;
+        *share
     }
 
     /// Counts a datagram of `before` bytes that has `after` now.

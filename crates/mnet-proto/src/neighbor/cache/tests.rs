@@ -1,6 +1,7 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use netdev::Pool;
+use proptest::prelude::*;
 
 use super::*;
 
@@ -76,6 +77,15 @@ impl Scene {
         while let Some(next) = self.cache.poll_timeout().filter(|&next| next <= end) {
             self.timeout(next);
         }
+    }
+
+    fn is_reachable(&self, now: Instant, address: IpAddr) -> bool {
+        let state = self.cache.known(address).unwrap().state;
+        matches!(state, State::Reachable { until } if until > now)
+    }
+
+    fn is_stale(&self, now: Instant, address: IpAddr) -> bool {
+        self.cache.known(address).unwrap().is_stale(now)
     }
 
     /// A neighbour that has answered at `now`.
@@ -185,7 +195,7 @@ fn in_a_full_cache_the_least_recently_used_goes() {
     (0..4).for_each(|number| scene.resolve(after(f64::from(number)), host(number)));
     scene.cache.lookup(after(10.0), host(0));
     scene.resolve(after(41.5), host(9));
-    let known: Vec<_> = (0..10).filter(|&n| scene.cache.entries.contains_key(&host(n))).collect();
+    let known: Vec<_> = (0..10).filter(|&n| scene.cache.known(host(n)).is_some()).collect();
     assert_eq!(known, [0, 2, 3, 9]);
 }
 
@@ -194,9 +204,9 @@ fn an_answer_is_believed_for_a_while_and_then_asked_for_again_by_unicast() {
     let mut scene = Scene::new(|_| ());
     scene.resolve(START, host(1));
     scene.drive(after(14.9));
-    assert!(matches!(scene.cache.entries[&host(1)].state, State::Reachable { .. }));
+    assert!(scene.is_reachable(after(14.9), host(1)));
     scene.drive(after(45.1));
-    assert_eq!(scene.cache.entries[&host(1)].state, State::Stale);
+    assert!(scene.is_stale(after(45.1), host(1)));
     assert_eq!(scene.cache.poll_timeout(), None);
 
     // Used, it is asked after five seconds; an answer makes it reachable again.
@@ -206,7 +216,7 @@ fn an_answer_is_believed_for_a_while_and_then_asked_for_again_by_unicast() {
     scene.drive(after(55.0));
     assert_eq!(scene.solicited, [(host(1), Some(MAC))]);
     scene.learn(after(55.1), host(1), MAC, Evidence::Answer);
-    assert!(matches!(scene.cache.entries[&host(1)].state, State::Reachable { .. }));
+    assert!(scene.is_reachable(after(55.1), host(1)));
 
     // Without an answer it is forgotten after three requests.
     scene.solicited.clear();
@@ -232,7 +242,7 @@ fn a_changed_address_is_used_at_once_and_asked_about() {
     let mut scene = Scene::new(|_| ());
     scene.resolve(START, host(1));
     scene.learn(after(1.0), host(1), OTHER, Evidence::Overheard);
-    assert_eq!(scene.cache.entries[&host(1)].state, State::Stale);
+    assert!(scene.is_stale(after(1.0), host(1)));
     assert_eq!(scene.cache.lookup(after(1.0), host(1)), Lookup::Found(OTHER));
     scene.drive(after(6.0));
     assert_eq!(scene.solicited, [(host(1), Some(OTHER))]);
@@ -254,4 +264,76 @@ fn no_router_keeps_packets_waiting_for_long() {
     }
     cache.actions.clear();
     assert_eq!(pool.available(), 1);
+}
+
+/// What may happen to one of a few neighbours.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Send,
+    Learn(Evidence),
+    Advert { solicited: bool, overrides: bool },
+    Pass,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let evidence = [Evidence::Answer, Evidence::Request, Evidence::Overheard];
+    prop_oneof![
+        4 => Just(Step::Send),
+        4 => proptest::sample::select(evidence.to_vec()).prop_map(Step::Learn),
+        1 => (any::<bool>(), any::<bool>())
+            .prop_map(|(solicited, overrides)| Step::Advert { solicited, overrides }),
+        2 => Just(Step::Pass),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_the_least_worthy_that_is_not_in_use_leaves(
+        steps in proptest::collection::vec((step(), 0..12_u32, any::<bool>(), 0..20_u32), 1..200),
+    ) {
+        let mut scene = Scene::new(|config| config.neighbors = 5);
+        let mut now = START;
+        for (step, number, same, seconds) in steps {
+            let (address, mac) = (host(number), if same { MAC } else { OTHER });
+            // Whoever was there: how much it is worth, and whether it is in use.
+            let worth = |entry: &Entry| (entry.worth(), entry.last_used);
+            let before: Vec<_> = scene.cache.entries.iter()
+                .map(|(_, entry)| (entry.address, worth(entry), entry.in_use(now)))
+                .collect();
+            match step {
+                Step::Send => if scene.cache.lookup(now, address) == Lookup::Unresolved {
+                    scene.wait(now, address, 1);
+                },
+                Step::Learn(evidence) => scene.learn(now, address, mac, evidence),
+                Step::Advert { solicited, overrides } => scene.run(|cache| {
+                    cache.advertised(now, address, Some(mac), solicited, overrides);
+                }),
+                Step::Pass => {
+                    now += Duration::from_secs(seconds.into());
+                    scene.timeout(now);
+                }
+            }
+            let cache = &scene.cache;
+            let gone: Vec<_> = before.iter()
+                .filter(|(address, ..)| cache.known(*address).is_none()).collect();
+            if !matches!(step, Step::Pass) {
+                let idle = before.iter().filter(|(.., in_use)| !in_use);
+                let least = idle.map(|&(_, worth, _)| worth).min();
+                prop_assert!(gone.len() <= 1);
+                for &&(_, worth, in_use) in &gone {
+                    prop_assert!(!in_use && Some(worth) == least);
+                }
+                // Nobody is refused while there is one that is not in use.
+                let refused = scene.dropped.last() == Some(&Drop::NeighborCacheFull);
+                prop_assert!(!refused || before.iter().all(|&(.., in_use)| in_use));
+            }
+            scene.dropped.clear();
+            let timers = cache.entries.iter().filter_map(|(_, entry)| entry.state.timer());
+            prop_assert_eq!(cache.poll_timeout(), timers.min());
+            prop_assert!(cache.poll_timeout().is_none_or(|next| next > now));
+            let waiting: usize = cache.entries.iter().map(|(_, entry)| entry.waiting.len()).sum();
+            prop_assert_eq!(cache.waiting(), waiting);
+            prop_assert!(cache.entries.len() <= 5 && cache.slots.len() == cache.entries.len());
+        }
+    }
 }

@@ -123,7 +123,7 @@ fn discarded_datagrams_take_no_memory_but_a_place() {
 
 #[test]
 fn discarded_datagrams_do_not_go_where_only_bytes_are_short() {
-    let mut scene = Scene::with(limits(64, 8, 40_000));
+    let mut scene = Scene::with(limits(64, 8, 25_000));
     scene.waits(begin(1, 1), 8);
     assert_eq!(scene.drops(Piece { key: key(1, 1), ..piece(0, true) }, 16), Reason::Overlap);
     for number in 2..=8 {
@@ -148,14 +148,14 @@ fn a_datagram_that_alone_is_too_large_is_discarded_and_evicts_nobody() {
 
 #[test]
 fn a_datagram_that_grows_evicts_others_before_itself() {
-    let mut scene = Scene::with(limits(64, 8, 40_000));
+    let mut scene = Scene::with(limits(64, 8, 30_000));
     scene.waits(piece(0, true), 1_480);
     for number in 2..=9 {
         scene.waits(begin(number, 1), 8);
     }
     for offset in (1_480..14_800).step_by(1_480) {
         scene.waits(piece(offset, true), 1_480);
-        assert!(scene.reassembler.bytes() <= 40_000);
+        assert!(scene.reassembler.bytes() <= 30_000);
     }
     assert!(!scene.evicted.is_empty());
     let whole = scene.completes(piece(14_800, false), 1_480);
@@ -186,6 +186,26 @@ fn a_fragment_far_from_the_start_takes_no_more_memory_than_one_at_it() {
     }
     assert!(scene.evicted.is_empty());
     assert!(scene.reassembler.bytes() < 64 * 2_500);
+}
+
+#[test]
+fn a_first_fragment_that_is_alone_takes_its_packet_and_no_more() {
+    let mut scene = Scene::new();
+    scene.waits(piece(0, true), 1_480);
+    assert_eq!((scene.reassembler.bytes(), scene.in_use()), (2_048, 2_048));
+}
+
+#[test]
+fn room_for_more_is_taken_only_where_nobody_has_to_leave_for_it() {
+    // Besides two first fragments, the store of one datagram, with 256 bytes in front.
+    for (limit, room) in [(1 << 20, 3 * 2_960), (13_231, 2_960), (13_232, 3 * 2_960)] {
+        let mut scene = Scene::with(limits(64, 8, limit));
+        scene.waits(begin(2, 1), 8);
+        scene.waits(piece(0, true), 1_480);
+        scene.waits(piece(1_480, true), 1_480);
+        assert_eq!(scene.reassembler.bytes(), 2 * 2_048 + 256 + room);
+        assert!(scene.evicted.is_empty());
+    }
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn answer(outcome: Outcome) -> Answer {
             let mark = whole.first.prepend(1).unwrap()[0];
             Answer::Complete(whole.payload.bytes().to_vec(), mark)
         }
-        Outcome::Dropped(reason, _) => Answer::Dropped(reason),
+        Outcome::Dropped(reason) => Answer::Dropped(reason),
     }
 }
 
