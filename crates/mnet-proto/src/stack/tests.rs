@@ -3,6 +3,7 @@
 
 mod arp;
 mod dhcp;
+mod duplicates;
 mod fragments;
 mod fuzz;
 mod icmpv4;

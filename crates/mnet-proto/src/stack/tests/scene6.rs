@@ -11,6 +11,7 @@ use crate::config::InterfaceId;
 pub(super) const UDP: u8 = 17;
 pub(super) const FRAGMENT: u8 = 44;
 pub(super) const ICMP6: u8 = 58;
+pub(super) const NOBODY: Ipv6Addr = Ipv6Addr::UNSPECIFIED;
 pub(super) const ROUTER_MAC: Mac = Mac([2, 0, 0, 0, 0, 0x99]);
 
 pub(super) fn a(text: &str) -> Ipv6Addr {
@@ -358,4 +359,47 @@ pub(super) fn redirect(target: Ipv6Addr, destination: Ipv6Addr, mac: Option<Mac>
     let option = mac.map(|mac| link_option(2, mac)).unwrap_or_default();
     let body = [&target.octets()[..], &destination.octets(), &option].concat();
     icmp6(137, 0, [0; 4], &body).from(router()).hops(255).sender_mac(ROUTER_MAC)
+}
+
+pub(super) fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// What is sent for a datagram to `to`: the datagram, or the question for a neighbour.
+pub(super) fn sends(scene: &mut Scene, to: Ipv6Addr) -> Seen6 {
+    scene.sent();
+    scene.send6(to, b"x").unwrap();
+    scene.sent_one()
+}
+
+/// A host that has just been switched on, with all of its addresses yet to be found.
+pub(super) fn new_host(change: impl FnOnce(&mut Config)) -> Scene {
+    let mut scene = Scene::new();
+    let mut config = Config { ipv4: Ipv4Config::Off, ..Config::default() };
+    config.ipv6.interface_id = InterfaceId::Eui64;
+    change(&mut config);
+    scene.restart(&config);
+    scene
+}
+
+/// What is sent until so much time has passed, with the milliseconds of each.
+pub(super) fn record(scene: &mut Scene, time: Duration) -> Vec<(u64, Seen6)> {
+    let (start, end) = (scene.now, scene.now + time);
+    let mut seen: Vec<_> = scene.sent6().into_iter().map(|seen| (0, seen)).collect();
+    while scene.now < end {
+        scene.drive(Duration::from_millis(10));
+        let at = (scene.now - start).as_millis() as u64;
+        seen.extend(scene.sent6().into_iter().map(|seen| (at, seen)));
+    }
+    seen
+}
+
+pub(super) fn of_kind(seen: &[(u64, Seen6)], kind: u8) -> Vec<(u64, Seen6)> {
+    let is = |(_, seen): &&(u64, Seen6)| seen.kind().is_some_and(|(of, _)| of == kind);
+    seen.iter().filter(is).cloned().collect()
+}
+
+/// Whether the host has an address, or is about to.
+pub(super) fn has(scene: &Scene, address: Ipv6Addr) -> bool {
+    scene.stack.addresses().any(|own| own.cidr.address() == address)
 }
