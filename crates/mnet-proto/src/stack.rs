@@ -106,7 +106,8 @@ impl Stack {
     }
 
     /// Gives the host an address. It is used once [`Event::Address`] says so: at once if it is of
-    /// IPv4, and of IPv6 when nobody else has claimed it for a second.
+    /// IPv4, and of IPv6 when nobody else has claimed it for a second. One that another host has is
+    /// asked for again every minute.
     ///
     /// `false` if no host can have it, this host has it already, or has as many as it may.
     pub fn add_address(&mut self, now: Instant, cidr: IpCidr) -> bool {

@@ -126,7 +126,8 @@ impl Stack {
     }
 
     /// Gives the host an address. One of IPv4 is used at once; one of IPv6 when nobody else has
-    /// claimed it for a second (RFC 4862 §5.4).
+    /// claimed it for a second (RFC 4862 §5.4). One that another host has is asked for again every
+    /// minute.
     ///
     /// `false` if no host can have it, this host has it already, or has as many as it may.
     ///

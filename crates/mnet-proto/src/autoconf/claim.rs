@@ -6,8 +6,11 @@
 //!  PROBING ────────────────────────▶ ANNOUNCING ────────────────▶ HELD
 //!     │ ▲                                (IPv4 alone)
 //!     ▼ │ a minute later
-//!   REFUSED                            (in IPv6 for good)
+//!   REFUSED
 //! ```
+//!
+//! RFC 4862 §5.4.5 has a refused address not be used, and says nothing of asking for it again: who
+//! had it may be gone, or was never there but in a forged message.
 
 use core::time::Duration;
 
@@ -15,6 +18,11 @@ use netdev::Instant;
 
 /// RFC 5227 §1.1: PROBE_NUM.
 const PROBES_V4: u8 = 3;
+/// RFC 4862 §5.1: DupAddrDetectTransmits.
+const PROBES_V6: u8 = 1;
+/// The same for an address that somebody had: that an answer is lost, once in so many times that
+/// it is asked for, is not to be taken for there being none.
+const PROBES_V6_AGAIN: u8 = 3;
 /// RFC 5227 §1.1: ANNOUNCE_NUM.
 const ANNOUNCEMENTS: u8 = 2;
 /// RFC 5227 §1.1: ANNOUNCE_WAIT and ANNOUNCE_INTERVAL.
@@ -34,10 +42,20 @@ pub(crate) struct Claim {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    Probing { sent: u8, next: Instant },
-    Announcing { sent: u8, next: Instant },
+    /// `again`, if somebody had it when it was asked for before.
+    Probing {
+        sent: u8,
+        next: Instant,
+        again: bool,
+    },
+    Announcing {
+        sent: u8,
+        next: Instant,
+    },
     Held,
-    Refused { until: Instant },
+    Refused {
+        until: Instant,
+    },
 }
 
 /// What is to be done to claim an address.
@@ -54,8 +72,8 @@ pub(crate) enum Step {
 /// What comes of somebody else's using an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Conflict {
-    /// It was theirs first.
-    Lost,
+    /// It was theirs first: as it was before, if `again`.
+    Lost { again: bool },
     /// It is ours: tell them.
     Defend,
     /// It is ours, and they were told a moment ago.
@@ -65,7 +83,7 @@ pub(crate) enum Conflict {
 impl Claim {
     /// Begins to ask after `delay`.
     pub(crate) fn new(now: Instant, delay: Duration) -> Self {
-        Self { state: State::Probing { sent: 0, next: now + delay }, defended: None }
+        Self { state: State::Probing { sent: 0, next: now + delay, again: false }, defended: None }
     }
 
     /// Whether nobody has said yet that it has the address, nor has there been time to.
@@ -78,11 +96,16 @@ impl Claim {
         matches!(self.state, State::Refused { .. })
     }
 
-    /// When [`Claim::handle_timeout`] is to be called.
+    /// Whether it was found to be somebody else's, and has not been found to be free since.
+    pub(crate) fn is_contested(&self) -> bool {
+        matches!(self.state, State::Refused { .. } | State::Probing { again: true, .. })
+    }
+
+    /// When a step may be due.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
             State::Probing { next, .. } | State::Announcing { next, .. } => Some(next),
-            State::Refused { until } => Some(until).filter(|&until| until < Instant::FAR_FUTURE),
+            State::Refused { until } => Some(until),
             State::Held => None,
         }
     }
@@ -95,7 +118,7 @@ impl Claim {
         }
         let spread = Duration::from_millis(u64::from(random % 1_000));
         match &mut self.state {
-            State::Probing { sent, next } if *sent < PROBES_V4 => {
+            State::Probing { sent, next, .. } if *sent < PROBES_V4 => {
                 *sent += 1;
                 let last = *sent == PROBES_V4;
                 *next = now + if last { ANNOUNCE } else { Duration::from_secs(1) + spread };
@@ -115,22 +138,24 @@ impl Claim {
                 Some(Step::Held)
             }
             State::Refused { .. } => {
-                *self = Self::new(now, spread);
+                self.state = State::Probing { sent: 0, next: now + spread, again: true };
                 None
             }
             State::Held => None,
         }
     }
 
-    /// The next step for an IPv6 address, if it is time: it is asked for once (RFC 4862 §5.1,
-    /// DupAddrDetectTransmits), and ours if nobody has spoken up for it in the time of `silence`.
+    /// The next step for an IPv6 address, if it is time: it is asked for, and ours if nobody has
+    /// spoken up for it in the time of `silence`.
     pub(crate) fn step_v6(&mut self, now: Instant, silence: Duration) -> Option<Step> {
         if self.poll_timeout()? > now {
             return None;
         }
         match &mut self.state {
-            State::Probing { sent, next } if *sent == 0 => {
-                *sent = 1;
+            State::Probing { sent, next, again }
+                if *sent < if *again { PROBES_V6_AGAIN } else { PROBES_V6 } =>
+            {
+                *sent += 1;
                 *next = now + silence;
                 Some(Step::Probe)
             }
@@ -138,21 +163,22 @@ impl Claim {
                 self.state = State::Held;
                 Some(Step::Held)
             }
-            State::Refused { .. } | State::Announcing { .. } | State::Held => None,
+            State::Refused { .. } => {
+                // Whoever has it is listened to until the question is on its way.
+                self.state = State::Probing { sent: 1, next: now + silence, again: true };
+                Some(Step::Probe)
+            }
+            State::Announcing { .. } | State::Held => None,
         }
-    }
-
-    /// Gives the address up for good: it is somebody else's (RFC 4862 §5.4.5).
-    pub(crate) fn give_up(&mut self) {
-        self.state = State::Refused { until: Instant::FAR_FUTURE };
     }
 
     /// Takes note of somebody else's using the address.
     pub(crate) fn conflict(&mut self, now: Instant) -> Conflict {
         match self.state {
             State::Probing { .. } | State::Refused { .. } => {
+                let again = self.is_contested();
                 self.state = State::Refused { until: now + RETRY };
-                Conflict::Lost
+                Conflict::Lost { again }
             }
             State::Announcing { .. } | State::Held => {
                 let recent = self.defended.is_some_and(|at| now - at < DEFEND);
@@ -168,6 +194,8 @@ impl Claim {
 
 #[cfg(test)]
 mod tests {
+    use core::mem;
+
     use super::*;
 
     const START: Instant = Instant::from_nanos(1_000_000_000_000);
@@ -194,21 +222,35 @@ mod tests {
     fn an_ipv6_address_is_asked_for_once() {
         let step = |claim: &mut Claim, now| claim.step_v6(now, Duration::from_secs(1));
         assert_eq!(steps(step), [(0, Step::Probe), (1, Step::Held)]);
-        let mut claim = Claim::new(START, Duration::ZERO);
-        claim.give_up();
-        assert!(claim.is_refused() && claim.poll_timeout().is_none());
+    }
+
+    #[test]
+    fn an_ipv6_address_that_somebody_had_is_asked_for_three_times_a_minute_later() {
+        let mut lost = false;
+        let steps = steps(|claim, now| {
+            let step = claim.step_v6(now, Duration::from_secs(1));
+            if !mem::replace(&mut lost, true) {
+                assert_eq!(claim.conflict(now), Conflict::Lost { again: false });
+                assert!(claim.is_refused() && claim.is_contested());
+            }
+            step
+        });
+        use Step::{Held, Probe};
+        assert_eq!(steps, [(0, Probe), (60, Probe), (61, Probe), (62, Probe), (63, Held)]);
     }
 
     #[test]
     fn an_address_that_is_asked_for_is_lost_to_whoever_has_it_and_asked_for_again_later() {
         let mut claim = Claim::new(START, Duration::ZERO);
         assert_eq!(claim.step_v4(START, 0), Some(Step::Probe));
-        assert_eq!(claim.conflict(START), Conflict::Lost);
-        assert!(claim.is_refused() && !claim.is_tentative());
+        assert_eq!(claim.conflict(START), Conflict::Lost { again: false });
+        assert!(claim.is_refused() && !claim.is_tentative() && claim.is_contested());
         let later = START + RETRY;
         assert_eq!(claim.poll_timeout(), Some(later));
         assert_eq!(claim.step_v4(later, 0), None);
         assert_eq!(claim.step_v4(later, 0), Some(Step::Probe));
+        assert!(claim.is_tentative() && claim.is_contested());
+        assert_eq!(claim.conflict(later), Conflict::Lost { again: true });
     }
 
     #[test]

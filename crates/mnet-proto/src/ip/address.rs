@@ -56,7 +56,7 @@ pub(crate) struct Own<C> {
     pub(crate) claim: Claim,
     pub(crate) preferred_until: Instant,
     pub(crate) valid_until: Instant,
-    /// How often it was found to be somebody else's (RFC 7217 §5, DAD_Counter).
+    /// How often an IPv6 address was found to be somebody else's (RFC 7217 §5, DAD_Counter).
     pub(crate) conflicts: u8,
     /// Whether the time in which it was preferred is known to be over.
     pub(crate) deprecated: bool,
@@ -110,7 +110,8 @@ pub enum AddressEvent {
     Added(Address),
     /// The host has this address no longer.
     Removed(Address),
-    /// Another host has this address: it is not used.
+    /// Another host has this address: it is not used. It is asked for again every minute, which is
+    /// said only when it is used after all.
     Conflict(Address),
     /// No DHCP server has answered for a while. The host goes on asking.
     NoDhcpServer,

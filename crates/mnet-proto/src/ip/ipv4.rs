@@ -111,7 +111,7 @@ enum Whose {
 /// Whether the host uses an address: at once while it asks if others have it, but not if they have
 /// had it before, nor as long as they do.
 pub(crate) fn is_used(own: &Own<Ipv4Cidr>) -> bool {
-    !own.claim.is_refused() && (own.conflicts == 0 || !own.claim.is_tentative())
+    !own.claim.is_contested()
 }
 
 /// Takes the configured addresses, and joins the group of all systems, by which routers ask for

@@ -128,9 +128,7 @@ pub(crate) fn add_address(
     if origin == Origin::Static && cidr.prefix_len() < 128 {
         ip.routes.set(routes::Entry::new(cidr.network().into(), None, routes::Source::Static));
     }
-    let group = ipv6::solicited_node(address);
-    // The table of groups has a place for each address.
-    let _ = ip.multicast.join(now, HOST, group.into(), Filter::ANY);
+    join_group(ip, now, address);
     ip.v6.addresses.push(Own::new(cidr, origin, Claim::new(now, delay)));
     ip.v6.addresses.last_mut()
 }
@@ -160,6 +158,13 @@ pub(crate) fn remove_address(ip: &mut Ip, now: Instant, address: Ipv6Addr) -> bo
         ip.destinations.invalidate();
     }
     true
+}
+
+/// Joins the group in which an address is asked for (RFC 4862 §5.4.2).
+pub(crate) fn join_group(ip: &mut Ip, now: Instant, address: Ipv6Addr) {
+    let group = ipv6::solicited_node(address);
+    // The table of groups has a place for each address.
+    let _ = ip.multicast.join(now, HOST, group.into(), Filter::ANY);
 }
 
 /// Leaves the group of an address that is the host's no longer, unless another needs it.

@@ -75,11 +75,9 @@ fn conflict(ip: &mut Ip, now: Instant, address: Ipv4Addr) {
     let Some(own) = own.find(|own| own.cidr.address() == address) else { return };
     let leased = own.origin == Origin::Dhcp;
     match own.claim.conflict(now) {
-        Conflict::Lost => {
-            let known = own.conflicts > 0;
-            own.conflicts = own.conflicts.saturating_add(1);
+        Conflict::Lost { again } => {
             let event = AddressEvent::Conflict(own.describe());
-            if !known {
+            if !again {
                 ip.changed(event);
             }
             ip.v4.declined |= leased;
@@ -98,9 +96,6 @@ pub(crate) fn handle_timeout(ip: &mut Ip, now: Instant) {
         let own = &mut ip.v4.addresses[at];
         let (address, used) = (own.cidr.address(), ipv4::is_used(own));
         let step = own.claim.step_v4(now, random);
-        if !own.claim.is_tentative() && !own.claim.is_refused() {
-            own.conflicts = 0;
-        }
         if !used && ipv4::is_used(own) {
             let event = AddressEvent::Added(own.describe());
             ip.changed(event);

@@ -8,7 +8,7 @@ use netdev::{Instant, Mac, Packet};
 use rand_core::Rng;
 
 use super::{Evidence, Heard};
-use crate::autoconf::{Step, slaac};
+use crate::autoconf::{Conflict, Step, slaac};
 use crate::ip::address::Own;
 use crate::ip::{
     AddressEvent, Cast, Ip, Ipv6Cidr, Metadata, Network, Origin, Route, SendOptions, ipv6, routes,
@@ -174,13 +174,12 @@ fn conflict(ip: &mut Ip, now: Instant, address: Ipv6Addr) {
     let mut own = ip.v6.addresses.iter_mut();
     let Some(own) = own.find(|own| own.cidr.address() == address) else { return };
     // RFC 4862 leaves it open what to do about an address that is in use: it stays.
-    if !own.claim.is_tentative() {
-        return;
-    }
-    own.claim.give_up();
+    let Conflict::Lost { again } = own.claim.conflict(now) else { return };
     own.conflicts = own.conflicts.saturating_add(1);
     let own = *own;
-    ip.changed(AddressEvent::Conflict(own.describe()));
+    if !again {
+        ip.changed(AddressEvent::Conflict(own.describe()));
+    }
     ipv6::leave_group(ip, now, address);
     if matches!(own.origin, Origin::LinkLocal | Origin::Router) {
         slaac::try_another(ip, now, &own);
@@ -211,7 +210,11 @@ pub(crate) fn handle_timeout(ip: &mut Ip, now: Instant) {
         }
         let own = *own;
         match step {
-            Some(Step::Probe) => probe(ip, now, own.cidr.address(), own.nonce),
+            Some(Step::Probe) => {
+                // The group of one that was another's has been left.
+                ipv6::join_group(ip, now, own.cidr.address());
+                probe(ip, now, own.cidr.address(), own.nonce);
+            }
             Some(Step::Held) => {
                 ip.changed(AddressEvent::Added(own.describe()));
                 if own.origin == Origin::LinkLocal {

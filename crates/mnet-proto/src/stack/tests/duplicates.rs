@@ -41,6 +41,15 @@ fn nothing_is_answered_or_sent_from_an_address_that_is_not_held_yet() {
     assert_eq!(scene.answers(to(echo(b"x")))[0].kind(), Some((136 - 1, 0)));
 }
 
+fn events(scene: &mut Scene) -> Vec<AddressEvent> {
+    let events = std::iter::from_fn(|| scene.stack.poll_event());
+    let address = |event| match event {
+        Event::Address(event) => Some(event),
+        Event::Readable(_) => None,
+    };
+    events.filter_map(address).collect()
+}
+
 /// What comes of `frame` while the address for the link is asked for.
 fn while_tentative(frame: impl FnOnce(&Seen6) -> Datagram6) -> Scene {
     let mut scene = new_host(|_| ());
@@ -51,7 +60,7 @@ fn while_tentative(frame: impl FnOnce(&Seen6) -> Datagram6) -> Scene {
 }
 
 #[test]
-fn an_address_that_another_has_or_is_about_to_take_is_not_used() {
+fn an_address_that_another_has_or_is_about_to_take_is_not_used_but_asked_for_again_later() {
     let claims: [fn(&Seen6) -> Datagram6; 3] = [
         |_| advert(host_local(), OVERRIDE, Some(PEER_MAC)).to(a("ff02::1")),
         |_| advert(host_local(), 0, Some(PEER_MAC)).to(a("ff02::1")).from(a("fe80::1")),
@@ -59,15 +68,67 @@ fn an_address_that_another_has_or_is_about_to_take_is_not_used() {
     ];
     for claim in claims {
         let mut scene = while_tentative(claim);
-        let event = scene.stack.poll_event();
-        assert!(matches!(event, Some(Event::Address(AddressEvent::Conflict(_)))), "{event:?}");
-        let seen = record(&mut scene, seconds(200));
-        // It is another's for good, and its group is of no use any more.
+        let said = events(&mut scene);
+        assert!(matches!(said[..], [AddressEvent::Conflict(_)]), "{said:?}");
+        let seen = record(&mut scene, Duration::from_millis(59_900));
+        // It is another's, and its group is of no use.
         assert_eq!(of_kind(&seen, 135), []);
         assert_eq!(scene.stack.addresses().count(), 0);
-        assert_eq!(scene.answers(solicit(host_local(), Some(PEER_MAC))), []);
-        assert_eq!(scene.dropped().last(), Some(&(Drop::NdpConflict, 1)));
+        let question = || solicit(host_local(), Some(PEER_MAC)).from(a("fe80::1"));
+        assert_eq!(scene.answers(question()), []);
+        let dropped = scene.dropped();
+        assert!(dropped.contains(&(Drop::NdpConflict, 1)), "{dropped:?}");
+        assert!(dropped.contains(&(Drop::Ipv6Destination, 1)), "{dropped:?}");
+
+        // It is asked for in its group, three times, and used when nobody has spoken up.
+        let seen = record(&mut scene, Duration::from_millis(2_900));
+        let probes = of_kind(&seen, 135);
+        assert_eq!(probes.len(), 3, "{probes:?}");
+        for (_, probe) in probes {
+            assert_eq!((probe.source, probe.target()), (NOBODY, host_local()));
+        }
+        assert_ne!(of_kind(&seen, 143), []);
+        assert!(scene.stack.addresses().all(|own| own.tentative) && events(&mut scene).is_empty());
+        scene.drive(seconds(1));
+        let said = events(&mut scene);
+        assert!(
+            matches!(said[..], [AddressEvent::Added(own)]
+            if own.cidr.address() == IpAddr::V6(host_local())),
+            "{said:?}"
+        );
+        // Routers are asked for, as at the start.
+        assert_eq!(scene.sent_icmp(133).len(), 1);
+        assert_eq!(scene.answers(question())[0].kind(), Some((136, 0)));
     }
+}
+
+#[test]
+fn whoever_claims_all_addresses_for_long_has_the_host_say_little_and_has_them_no_longer_than_that()
+{
+    let mut scene =
+        new_host(|config| config.ipv6.addresses = vec!["2001:db8::2/64".parse().unwrap()]);
+    let ours = [host_local(), host()];
+    let (mut said, mut per_minute) = (Vec::new(), Vec::new());
+    for _ in 0..10 {
+        let mut sent = 0;
+        for _ in 0..600 {
+            for target in ours {
+                scene.receive(&advert(target, OVERRIDE, Some(PEER_MAC)).to(a("ff02::1")).frame());
+                scene.receive(&solicit(target, None).from(NOBODY).frame());
+            }
+            sent += record(&mut scene, Duration::from_millis(100)).len();
+            said.extend(events(&mut scene));
+            assert!(ours.iter().all(|&own| scene.answers(solicit(own, Some(PEER_MAC))).is_empty()));
+        }
+        per_minute.push(sent);
+    }
+    assert!(matches!(said[..], [AddressEvent::Conflict(_), AddressEvent::Conflict(_)]), "{said:?}");
+    // Of each address: that its group is joined, and left, twice either, and the question.
+    assert!(per_minute.iter().all(|&sent| sent <= 2 * 5), "{per_minute:?}");
+    scene.drive(seconds(64));
+    let said = events(&mut scene);
+    assert!(matches!(said[..], [AddressEvent::Added(_), AddressEvent::Added(_)]), "{said:?}");
+    assert!(ours.iter().all(|&own| has(&scene, own)));
 }
 
 #[test]
@@ -106,7 +167,7 @@ fn a_held_address_stays_whoever_else_claims_it() {
 }
 
 #[test]
-fn of_a_stable_identifier_there_are_three_more_after_conflicts() {
+fn of_a_stable_identifier_there_are_three_more_after_conflicts_and_the_last_is_asked_for_again() {
     let mut scene = new_host(|config| config.ipv6.interface_id = InterfaceId::default());
     let mut tried = Vec::new();
     for _ in 0..600 {
@@ -122,4 +183,16 @@ fn of_a_stable_identifier_there_are_three_more_after_conflicts() {
     assert_eq!(tried.len(), 4);
     assert_eq!(scene.stack.addresses().count(), 0);
     assert!(tried.iter().all(|address| address.segments()[..4] == [0xfe80, 0, 0, 0]));
+    let said = events(&mut scene);
+    let is_conflict = |event: &_| matches!(event, AddressEvent::Conflict(_));
+    assert!(said.len() == 4 && said.iter().all(is_conflict), "{said:?}");
+    // After a minute the last of them is asked for again.
+    let probes = of_kind(&record(&mut scene, seconds(20)), 135);
+    assert!(probes.len() == 3 && probes.iter().all(|(_, probe)| probe.target() == tried[3]));
+    let said = events(&mut scene);
+    assert!(
+        matches!(said[..], [AddressEvent::Added(own)]
+        if own.cidr.address() == IpAddr::V6(tried[3])),
+        "{said:?}"
+    );
 }
