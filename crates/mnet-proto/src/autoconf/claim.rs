@@ -33,6 +33,9 @@ const DEFEND: Duration = Duration::from_secs(10);
 /// RATE_LIMIT_INTERVAL).
 const RETRY: Duration = Duration::from_secs(60);
 
+/// How long to wait before it is tried again to ask, if there was no packet to ask with.
+const UNASKED: Duration = Duration::from_millis(100);
+
 /// How far a host has come in making an address its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Claim {
@@ -169,6 +172,14 @@ impl Claim {
                 Some(Step::Probe)
             }
             State::Announcing { .. } | State::Held => None,
+        }
+    }
+
+    /// Takes back the last [`Step::Probe`]: there was no packet to ask with. It comes again soon.
+    pub(crate) fn unasked(&mut self, now: Instant) {
+        if let State::Probing { sent, next, .. } = &mut self.state {
+            *sent = sent.saturating_sub(1);
+            *next = now + UNASKED;
         }
     }
 

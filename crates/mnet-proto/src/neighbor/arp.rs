@@ -101,7 +101,11 @@ pub(crate) fn handle_timeout(ip: &mut Ip, now: Instant) {
             ip.changed(event);
         }
         match step {
-            Some(Step::Probe) => emit(ip, Ipv4Addr::UNSPECIFIED, address, Mac::BROADCAST),
+            Some(Step::Probe) => {
+                if !emit(ip, Ipv4Addr::UNSPECIFIED, address, Mac::BROADCAST) {
+                    ip.v4.addresses[at].claim.unasked(now);
+                }
+            }
             Some(Step::Announce) => announce(ip, address),
             Some(Step::Held) | None => {}
         }
@@ -119,14 +123,17 @@ pub(crate) fn request(ip: &mut Ip, address: Ipv4Addr, mac: Option<Mac>) {
     emit(ip, sender, address, mac.unwrap_or(Mac::BROADCAST));
 }
 
-/// Sends a request.
-fn emit(ip: &mut Ip, sender: Ipv4Addr, target: Ipv4Addr, to: Mac) {
+/// Sends a request; `false` if there is no packet to send it in.
+fn emit(ip: &mut Ip, sender: Ipv4Addr, target: Ipv4Addr, to: Mac) -> bool {
     let Some(mut packet) = ip.link.pool.take() else {
-        return ip.count(Drop::NoPacket);
+        ip.count(Drop::NoPacket);
+        return false;
     };
     let sender = (ip.link.mac, sender);
-    if Arp::new(REQUEST, sender, (Mac::default(), target)).emit(&mut packet) {
+    let emitted = Arp::new(REQUEST, sender, (Mac::default(), target)).emit(&mut packet);
+    if emitted {
         ip.stats.arp_requests += 1;
         ip.link.send(packet, to, ethernet::ARP, &mut ip.stats);
     }
+    emitted
 }

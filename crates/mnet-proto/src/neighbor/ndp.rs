@@ -213,7 +213,9 @@ pub(crate) fn handle_timeout(ip: &mut Ip, now: Instant) {
             Some(Step::Probe) => {
                 // The group of one that was another's has been left.
                 ipv6::join_group(ip, now, own.cidr.address());
-                probe(ip, now, own.cidr.address(), own.nonce);
+                if !probe(ip, now, own.cidr.address(), own.nonce) {
+                    ip.v6.addresses[at].claim.unasked(now);
+                }
             }
             Some(Step::Held) => {
                 ip.changed(AddressEvent::Added(own.describe()));
@@ -238,16 +240,21 @@ impl Own<Ipv6Cidr> {
     }
 }
 
-/// Asks everybody who might have an address whether they do.
-fn probe(ip: &mut Ip, now: Instant, address: Ipv6Addr, nonce: [u8; 6]) {
+/// Asks everybody who might have an address whether they do; `false` if there is no packet to ask
+/// with.
+fn probe(ip: &mut Ip, now: Instant, address: Ipv6Addr, nonce: [u8; 6]) -> bool {
     let (nobody, group) = (Ipv6Addr::UNSPECIFIED, solicited_node(address));
     let Some(mut packet) = ip.link.pool.take() else {
-        return ip.count(Drop::NoPacket);
+        ip.count(Drop::NoPacket);
+        return false;
     };
-    if ndp::neighbor_solicit(&mut packet, address, None, Some(nonce), nobody, group) {
+    let nonce = Some(nonce);
+    let emitted = ndp::neighbor_solicit(&mut packet, address, None, nonce, nobody, group);
+    if emitted {
         ip.stats.neighbor_solicits += 1;
         send(ip, now, nobody, group, packet);
     }
+    emitted
 }
 
 /// Asks for `address`: everybody who might have it, or only who had it before (RFC 4861 §7.2.2).

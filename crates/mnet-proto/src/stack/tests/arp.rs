@@ -74,6 +74,19 @@ fn an_address_is_asked_for_three_times_and_told_of_twice() {
 }
 
 #[test]
+fn an_address_counts_as_asked_for_only_if_there_was_a_packet_to_ask_with() {
+    let mut scene = Card::default().fresh(|_| ());
+    let all: Vec<_> = std::iter::from_fn(|| scene.pool.take()).collect();
+    assert!(over(&mut scene, Duration::from_secs(30)).is_empty());
+    assert!(scene.stack.addresses().all(|own| own.tentative));
+    drop(all);
+    let frames = over(&mut scene, Duration::from_secs(60));
+    let contents: Vec<_> = frames.into_iter().map(|(_, frame)| frame).collect();
+    let (probe, announcement) = (asks(NOBODY, HOST), asks(HOST, HOST));
+    assert_eq!(contents, [&probe, &probe, &probe, &announcement, &announcement].map(Vec::clone));
+}
+
+#[test]
 fn an_address_that_somebody_has_is_not_used_and_asked_for_again_after_a_minute() {
     for conflict in [
         // It answers, or it asks for another.

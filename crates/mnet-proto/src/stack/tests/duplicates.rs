@@ -26,6 +26,35 @@ fn an_address_is_asked_for_before_it_is_used() {
 }
 
 #[test]
+fn an_address_is_not_used_before_there_was_a_packet_to_ask_for_it_with() {
+    let mut scene = new_host(|_| ());
+    scene.sent();
+    let all: Vec<_> = std::iter::from_fn(|| scene.pool.take()).collect();
+    scene.drive(seconds(30));
+    assert!(scene.stack.addresses().all(|own| own.tentative));
+    assert_eq!((scene.sent6(), events(&mut scene)), (vec![], vec![]));
+    // Not as fast as it can.
+    let dropped = scene.stack.stats().dropped[Drop::NoPacket];
+    assert!((30..400).contains(&dropped), "{dropped}");
+    drop(all);
+    let seen = record(&mut scene, seconds(3));
+    let probes = of_kind(&seen, 135);
+    let [(at, probe)] = probes.as_slice() else { panic!("{probes:?}") };
+    assert!(*at <= 200 && probe.target() == host_local(), "{probes:?}");
+    assert!(scene.stack.addresses().all(|own| !own.tentative));
+    // Nor if that was so when it was asked for again.
+    let mut scene = while_tentative(|_| advert(host_local(), 0, None).to(a("ff02::1")));
+    scene.sent();
+    let all: Vec<_> = std::iter::from_fn(|| scene.pool.take()).collect();
+    scene.drive(seconds(90));
+    drop(all);
+    assert!(scene.sent().is_empty() && scene.stack.addresses().all(|own| own.tentative));
+    let probes = of_kind(&record(&mut scene, seconds(4)), 135);
+    assert_eq!(probes.len(), 3, "{probes:?}");
+    assert!(scene.stack.addresses().all(|own| !own.tentative));
+}
+
+#[test]
 fn nothing_is_answered_or_sent_from_an_address_that_is_not_held_yet() {
     let mut scene = new_host(|_| ());
     let to = |datagram: Datagram6| datagram.to(host_local()).from(a("fe80::1"));
