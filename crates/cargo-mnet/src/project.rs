@@ -33,8 +33,10 @@ impl Project {
     /// The unikernel of this name.
     pub(crate) fn unikernel(&self, name: &str) -> Result<&Package, Error> {
         self.unikernels().find(|package| package.name.as_str() == name).ok_or_else(|| {
-            let mut names: Vec<_> =
-                self.unikernels().map(|package| package.name.as_str()).collect();
+            // Those in `tests` are for tests.
+            let tests = self.folder().join("tests");
+            let services = self.unikernels().filter(|it| !it.manifest_path.starts_with(&tests));
+            let mut names: Vec<_> = services.map(|package| package.name.as_str()).collect();
             names.sort_unstable();
             match names.join(", ") {
                 none if none.is_empty() => Error::NoUnikernels { name: name.to_owned() },
@@ -43,9 +45,12 @@ impl Project {
         })
     }
 
+    /// The packages of which an image can be made: a program beside something else, of a name of its
+    /// own, is a tool.
     fn unikernels(&self) -> impl Iterator<Item = &Package> {
         self.metadata.packages.iter().filter(|package| {
-            package.targets.iter().any(|target| target.is_bin())
+            let is_main = |name: &str| name == package.name.as_str();
+            package.targets.iter().any(|target| target.is_bin() && is_main(&target.name))
                 && package.dependencies.iter().any(|dependency| dependency.name == "mkernel")
         })
     }
@@ -82,7 +87,10 @@ pub(crate) enum Error {
     Cargo(String),
     #[error("no unikernel '{name}'; this workspace has {names}")]
     NoSuchUnikernel { name: String, names: String },
-    #[error("no unikernel '{name}'; this workspace has none: a program that depends on mkernel")]
+    #[error(
+        "no unikernel '{name}'; this workspace has none: a package that depends on mkernel, with a \
+         program of the same name"
+    )]
     NoUnikernels { name: String },
     #[error("[package.metadata.mnet] of {name}: {reason}")]
     Defaults { name: String, reason: String },
@@ -90,6 +98,8 @@ pub(crate) enum Error {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -100,5 +110,19 @@ mod tests {
         let error = project.unikernel("mnet").unwrap_err().to_string();
         assert!(error.starts_with("no unikernel 'mnet'; this workspace has "), "{error}");
         assert!(error.contains("echo"), "{error}");
+    }
+
+    #[test]
+    fn what_is_named_are_the_services_and_no_other_programs() {
+        let project = Project::read().unwrap();
+        let services = fs::read_dir(project.folder().join("unikernels")).unwrap();
+        let mut services: Vec<_> =
+            services.map(|service| service.unwrap().file_name().into_string().unwrap()).collect();
+        services.sort_unstable();
+        // It has a program, and uses mkernel.
+        let error = project.unikernel("mnet-bench").unwrap_err().to_string();
+        let names = error.strip_prefix("no unikernel 'mnet-bench'; this workspace has ").unwrap();
+        assert_eq!(names.split(", ").collect::<Vec<_>>(), services);
+        assert!(project.unikernel("runtime-image").is_ok(), "tests build it");
     }
 }
