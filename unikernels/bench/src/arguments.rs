@@ -1,5 +1,6 @@
 //! What the arguments ask for, besides what they ask of the stack.
 
+use alloc::format;
 use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -81,15 +82,11 @@ impl Arguments {
         let (mut mode, mut to) = ("echo", None);
         let pace = Pace { rate: None, time: Duration::from_secs(10), count: u64::MAX };
         let mut parsed = Self { mode: Mode::Echo, port: 5201, size: 64, pace, window: 1 };
-        let malformed = |argument: &str| {
-            let (argument, reason) = (argument.into(), REASON.into());
-            ArgumentError::Malformed { argument, reason }
-        };
         for argument in arguments.filter(|argument| !mnet::is_argument(argument)) {
             let (name, value) = argument.split_once('=').unwrap_or((argument, ""));
             match (name, value.parse::<u64>()) {
                 ("--mode", _) => mode = value,
-                ("--to", _) => to = Some(peer(value).ok_or_else(|| malformed(argument))?),
+                ("--to", _) => to = Some(peer(value).ok_or_else(|| malformed(argument, REASON))?),
                 ("--port", Ok(port @ 1..=0xffff)) => parsed.port = port as u16,
                 ("--size", Ok(size)) if size <= MAX_SIZE as u64 => parsed.size = size as usize,
                 ("--rate", Ok(rate @ 1..=0xffff_ffff)) => parsed.pace.rate = Some(rate as u32),
@@ -100,7 +97,7 @@ impl Arguments {
                 ("--window", Ok(window)) if (1..=MAX_WINDOW as u64).contains(&window) => {
                     parsed.window = window as usize;
                 }
-                _ => return Err(malformed(argument)),
+                _ => return Err(malformed(argument, REASON)),
             }
         }
         parsed.mode = match (mode, to) {
@@ -109,12 +106,33 @@ impl Arguments {
             ("respond", None) => Mode::Respond,
             ("source", Some(to)) => Mode::Source(to),
             ("request", Some(to)) if parsed.size >= NUMBER_LEN => Mode::Request(to),
-            ("request", Some(_)) => return Err(malformed("--size")),
-            ("source" | "request", None) => return Err(malformed("--to")),
-            _ => return Err(malformed("--mode")),
+            ("request", Some(_)) => {
+                let reason = format!(
+                    "a request has a number of {NUMBER_LEN} bytes in it; give as many, or more"
+                );
+                return Err(malformed("--size", &reason));
+            }
+            ("source" | "request", None) => {
+                let reason = "--to is missing; give --to=ADDRESS:PORT";
+                return Err(malformed(&format!("--mode={mode}"), reason));
+            }
+            ("echo" | "sink" | "respond", Some(_)) => {
+                let reason = format!(
+                    "nothing is sent there by --mode={mode}; give --mode=source or request"
+                );
+                return Err(malformed("--to", &reason));
+            }
+            _ => {
+                let reason = "no mode; give echo, sink, respond, source or request";
+                return Err(malformed(&format!("--mode={mode}"), reason));
+            }
         };
         Ok(parsed)
     }
+}
+
+fn malformed(argument: &str, reason: &str) -> ArgumentError {
+    ArgumentError::Malformed { argument: argument.into(), reason: reason.into() }
 }
 
 /// Whom datagrams can be sent to.
@@ -155,6 +173,30 @@ mod tests {
             (arguments.mode, arguments.window),
             (Mode::Request("[fd00::1]:7".parse().unwrap()), 16)
         );
+    }
+
+    #[test]
+    fn what_is_missing_or_too_much_is_named() {
+        for (arguments, said) in [
+            ("--mode=source", "--mode=source: --to is missing; give --to=ADDRESS:PORT"),
+            ("--mode=request", "--mode=request: --to is missing; give --to=ADDRESS:PORT"),
+            ("--mode=x", "--mode=x: no mode; give echo, sink, respond, source or request"),
+            ("--mode", "--mode=: no mode; give echo, sink, respond, source or request"),
+            (
+                "--mode=x --to=10.0.2.2:9",
+                "--mode=x: no mode; give echo, sink, respond, source or request",
+            ),
+            (
+                "--to=10.0.2.2:9",
+                "--to: nothing is sent there by --mode=echo; give --mode=source or request",
+            ),
+            (
+                "--mode=request --to=10.0.2.2:7 --size=7",
+                "--size: a request has a number of 8 bytes in it; give as many, or more",
+            ),
+        ] {
+            assert_eq!(parsed(arguments).unwrap_err().to_string(), said);
+        }
     }
 
     #[test]
