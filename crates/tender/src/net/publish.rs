@@ -21,25 +21,29 @@ impl FromStr for Publish {
     type Err = ParsePublishError;
 
     fn from_str(text: &str) -> Result<Self, ParsePublishError> {
-        let error = || ParsePublishError(text.to_owned());
-        let ports = text.strip_suffix("/udp").unwrap_or(text);
-        let (host, guest) = ports.rsplit_once(':').ok_or_else(error)?;
-        let guest = port(guest).and_then(NonZeroU16::new).ok_or_else(error)?;
+        let error = |wrong| ParsePublishError { text: text.to_owned(), wrong };
+        let (ports, protocol) = text.split_once('/').unwrap_or((text, "udp"));
+        if protocol != "udp" {
+            return Err(error(Wrong::Protocol(protocol.to_owned())));
+        }
+        let (host, guest) = ports.rsplit_once(':').ok_or_else(|| error(Wrong::Ports))?;
+        let number = port(guest).and_then(NonZeroU16::new);
+        let guest = number.ok_or_else(|| error(Wrong::Guest(guest.to_owned())))?;
         let (address, host) = match host.rsplit_once(':') {
             None => (Ipv4Addr::LOCALHOST.into(), host),
-            Some((address, host)) => {
-                let address = match address.strip_prefix('[') {
+            Some((text, host)) => {
+                let address = match text.strip_prefix('[') {
                     Some(address) => address
                         .strip_suffix(']')
                         .and_then(|address| address.parse().ok())
                         .map(IpAddr::V6),
-                    None => address.parse().ok().map(IpAddr::V4),
+                    None => text.parse().ok().map(IpAddr::V4),
                 };
-                (address.ok_or_else(error)?, host)
+                (address.ok_or_else(|| error(Wrong::Address(text.to_owned())))?, host)
             }
         };
-        let host = SocketAddr::new(address, port(host).ok_or_else(error)?);
-        Ok(Self { host, guest })
+        let number = port(host).ok_or_else(|| error(Wrong::Host(host.to_owned())))?;
+        Ok(Self { host: SocketAddr::new(address, number), guest })
     }
 }
 
@@ -55,8 +59,29 @@ impl fmt::Display for Publish {
 
 /// The text says no port to publish.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no port to publish; give [ADDR:]HOST:GUEST/udp, such as 127.0.0.1:7007:7/udp")]
-pub struct ParsePublishError(String);
+#[error(
+    "{text:?} is no port to publish: {wrong}; give [ADDR:]HOST:GUEST/udp, such as \
+     127.0.0.1:7007:7/udp"
+)]
+pub struct ParsePublishError {
+    text: String,
+    wrong: Wrong,
+}
+
+/// What is wrong with the text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum Wrong {
+    #[error("there are not two ports")]
+    Ports,
+    #[error("{0:?} is no address of the host")]
+    Address(String),
+    #[error("{0:?} is no port of the host, from 0 to 65535")]
+    Host(String),
+    #[error("{0:?} is no port of the image, from 1 to 65535")]
+    Guest(String),
+    #[error("{0:?} is not published, only udp")]
+    Protocol(String),
+}
 
 /// Why a port cannot be published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -108,25 +133,36 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_two_ports_is_refused() {
-        for text in [
-            "",
-            "7",
-            ":7",
-            "7:",
-            "7007:0",
-            "65536:7",
-            "7007:+7",
-            "7007:7/tcp",
-            "localhost:7007:7",
-            "::1:7007:7",
-            "[127.0.0.1]:7007:7",
-            "[::1:7007:7",
-            "1.2.3.4:5:6:7",
-            "7007:7/udp/udp",
+    fn what_names_no_two_ports_is_refused_with_the_part_that_is_wrong() {
+        let host = |part| format!("{part:?} is no port of the host, from 0 to 65535");
+        let guest = |part| format!("{part:?} is no port of the image, from 1 to 65535");
+        let address = |part| format!("{part:?} is no address of the host");
+        let one = || "there are not two ports".to_owned();
+        for (text, wrong) in [
+            ("", one()),
+            ("7", one()),
+            ("7/udp", one()),
+            (":7", host("")),
+            ("7:", guest("")),
+            ("7007:0", guest("0")),
+            ("65536:7", host("65536")),
+            ("99999:7/udp", host("99999")),
+            ("7007:99999/udp", guest("99999")),
+            ("7007:+7", guest("+7")),
+            ("7007:7/tcp", "\"tcp\" is not published, only udp".to_owned()),
+            ("7007:7/", "\"\" is not published, only udp".to_owned()),
+            ("localhost:7007:7", address("localhost")),
+            ("::1:7007:7", address("::1")),
+            ("[127.0.0.1]:7007:7", address("[127.0.0.1]")),
+            ("[::1:7007:7", address("[::1")),
+            ("1.2.3.4:5:6:7", address("1.2.3.4:5")),
+            ("7007:7/udp/udp", "\"udp/udp\" is not published, only udp".to_owned()),
         ] {
             let error = text.parse::<Publish>().unwrap_err().to_string();
-            assert!(error.starts_with(&format!("{text:?} is no port to publish; give")), "{error}");
+            assert!(
+                error.starts_with(&format!("{text:?} is no port to publish: {wrong}; give ")),
+                "{error}"
+            );
         }
     }
 }

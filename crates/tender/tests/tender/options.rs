@@ -116,8 +116,13 @@ fn options_that_make_no_sense_are_named_with_what_does() {
         ),
         (
             &["--publish=7"],
-            "--publish: \"7\" is no port to publish; give [ADDR:]HOST:GUEST/udp, such as \
-             127.0.0.1:7007:7/udp",
+            "--publish: \"7\" is no port to publish: there are not two ports; give \
+             [ADDR:]HOST:GUEST/udp, such as 127.0.0.1:7007:7/udp",
+        ),
+        (
+            &["--publish=7007:7/tcp"],
+            "--publish: \"7007:7/tcp\" is no port to publish: \"tcp\" is not published, only udp; \
+             give [ADDR:]HOST:GUEST/udp, such as 127.0.0.1:7007:7/udp",
         ),
         (
             &["--net:service=xdp:eth0"],
