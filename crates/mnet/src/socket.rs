@@ -180,12 +180,13 @@ impl UdpSocket {
         state.host.udp().multicast_hop_limit(self.bound.id).unwrap_or(1)
     }
 
-    /// Lets what it sends have this DSCP, 0 to 63 (RFC 2474).
+    /// Lets what it sends have this DSCP, 0 to 63 (RFC 2474). The lower six bits count: 64 is 0
+    /// again. (What `IP_TOS` takes holds DSCP and ECN: its value is four times this one.)
     pub fn set_dscp(&self, dscp: u8) {
         self.set_options(Options { dscp: Some(dscp), ..self.options() });
     }
 
-    /// Lets what it sends have this ECN codepoint, 0 to 3 (RFC 3168).
+    /// Lets what it sends have this ECN codepoint, 0 to 3 (RFC 3168). The lower two bits count.
     pub fn set_ecn(&self, ecn: u8) {
         self.set_options(Options { ecn: Some(ecn), ..self.options() });
     }

@@ -8,9 +8,9 @@ use crate::ip::{Cast, SendOptions};
 pub struct Options {
     /// TTL or hop limit. With 0, nothing leaves the host (RFC 1122 §3.2.1.7): no route is found.
     pub hop_limit: Option<u8>,
-    /// DSCP, of which the lower six bits count (RFC 2474). The stack's is 0.
+    /// DSCP, 0 to 63 (RFC 2474 §3). The lower six bits count: 64 is 0 again. The stack's is 0.
     pub dscp: Option<u8>,
-    /// ECN codepoint, of which the lower two bits count (RFC 3168). The stack's is 0.
+    /// ECN codepoint, 0 to 3 (RFC 3168 §5). The lower two bits count. The stack's is 0.
     pub ecn: Option<u8>,
     /// Whether what does not pass in one piece is refused, and not fragmented. The stack fragments.
     pub dont_fragment: Option<bool>,
@@ -53,14 +53,14 @@ impl Destination {
         self
     }
 
-    /// It has this DSCP: 0 to 63.
+    /// It has this DSCP: 0 to 63. The lower six bits count: 64 is 0 again.
     #[must_use]
     pub fn dscp(mut self, dscp: u8) -> Self {
         self.options.dscp = Some(dscp);
         self
     }
 
-    /// It has this ECN codepoint: 0 to 3.
+    /// It has this ECN codepoint: 0 to 3. The lower two bits count.
     #[must_use]
     pub fn ecn(mut self, ecn: u8) -> Self {
         self.options.ecn = Some(ecn);
@@ -123,7 +123,10 @@ impl Defaults {
         wishes: false,
     };
 
-    pub(super) fn set(&mut self, options: Options, multicast_hop_limit: Option<u8>) {
+    /// Keeps of DSCP and ECN the bits that are sent: whoever asks is told what holds.
+    pub(super) fn set(&mut self, mut options: Options, multicast_hop_limit: Option<u8>) {
+        options.dscp = options.dscp.map(|dscp| dscp & 0x3f);
+        options.ecn = options.ecn.map(|ecn| ecn & 0b11);
         let wishes = options != Options::default() || multicast_hop_limit.is_some();
         *self = Self { options, multicast_hop_limit, wishes };
     }
@@ -147,7 +150,7 @@ impl Defaults {
         let ecn = wished.ecn.or(own.ecn).unwrap_or(0);
         SendOptions {
             hop_limit: wished.hop_limit.or(hop_limit),
-            traffic_class: dscp << 2 | ecn & 0b11,
+            traffic_class: (dscp & 0x3f) << 2 | ecn & 0b11,
             dont_fragment: wished.dont_fragment.or(own.dont_fragment).unwrap_or(false),
             router_alert: wished.router_alert.or(own.router_alert).unwrap_or(false),
         }

@@ -139,6 +139,9 @@ fn a_socket_asks_for_the_same_each_time_and_a_datagram_for_something_else() {
     assert_eq!(sent(plain), (9, 46, 1, true));
     assert_eq!(sent(plain.hop_limit(200).dscp(0)), (200, 0, 1, true));
     assert_eq!(sent(plain.ecn(0xfe)), (9, 46, 2, true));
+    for (dscp, counts) in [(63, 63), (64, 0), (128 + 46, 46), (u8::MAX, 63)] {
+        assert_eq!(sent(plain.dscp(dscp)), (9, counts, 1, true));
+    }
     let group = Destination::from((Ipv4Addr::new(239, 1, 2, 3), 9));
     assert_eq!(sent(group), (3, 46, 1, true));
     assert_eq!(sent(group.hop_limit(1)), (1, 46, 1, true));
@@ -149,7 +152,19 @@ fn a_socket_asks_for_the_same_each_time_and_a_datagram_for_something_else() {
     assert_eq!(refused, Err(SendError::PacketTooBig { mtu: 1_500 }));
     scene.send_v4(7, (PEER, 9), &[0; 1_473], &pieces).unwrap();
     assert_eq!(scene.sent_v4().len(), 2);
-    assert_eq!(scene.stack.udp().stats(socket).unwrap().sent, 6);
+    assert_eq!(scene.stack.udp().stats(socket).unwrap().sent, 10);
+}
+
+#[test]
+fn of_dscp_and_ecn_a_socket_keeps_the_bits_that_are_sent() {
+    let (mut scene, socket) = host();
+    let udp = scene.stack.udp_mut();
+    for (dscp, ecn, kept) in [(63, 3, (63, 3)), (64, 4, (0, 0)), (64 + 46, 0xff, (46, 3))] {
+        let options = Options { dscp: Some(dscp), ecn: Some(ecn), ..Options::default() };
+        udp.set_options(socket, options);
+        let options = udp.options(socket).unwrap();
+        assert_eq!((options.dscp.unwrap(), options.ecn.unwrap()), kept);
+    }
 }
 
 #[test]
