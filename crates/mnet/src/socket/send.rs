@@ -77,8 +77,10 @@ impl UdpSocket {
         self.send_to(payload, self.peer().ok_or(SendError::NotConnected)?).await
     }
 
-    /// Sends several datagrams, each to its destination, in order. Returns how many: all, or those
-    /// before the first that could not be sent.
+    /// Sends several datagrams, each to its destination, in order. Returns how many have gone: all, or
+    /// those before the first that could not be sent. As with sendmmsg(2), why is not said then, nor
+    /// kept: a call that begins with that one says it, if it still cannot be sent. What ICMP has said
+    /// of a connected socket's peer between two of them ends the call as well, and is not said again.
     ///
     /// ```
     /// # snippets::two_hosts(async |ours, theirs| {
@@ -90,7 +92,7 @@ impl UdpSocket {
     /// ```
     ///
     /// # Errors
-    /// As [`UdpSocket::send_to`], if it is the first that could not be sent.
+    /// As [`UdpSocket::send_to`], if it is the first that could not be sent: then none has gone.
     pub async fn send_many<P, D>(
         &self,
         datagrams: impl IntoIterator<Item = (P, D)>,
@@ -127,7 +129,8 @@ impl UdpSocket {
     /// ```
     ///
     /// # Errors
-    /// As [`UdpSocket::send_to`]; those before the one that could not be sent have been.
+    /// As [`UdpSocket::send_to`]. Those before the one that could not be sent have gone, and none from
+    /// there on; how many is not said: [`UdpSocket::send_many`] does.
     pub async fn send_segments(
         &self,
         buffer: &[u8],
