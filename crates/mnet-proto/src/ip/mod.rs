@@ -232,7 +232,7 @@ impl Ip {
 
     /// Whether there is an address that may be used.
     pub(crate) fn has_address(&self) -> bool {
-        self.v4.addresses.iter().any(|own| !own.claim.is_refused())
+        self.v4.addresses.iter().any(ipv4::is_used)
             || self.v6.addresses.iter().any(address::Own::is_usable)
     }
 

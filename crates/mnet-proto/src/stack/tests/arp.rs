@@ -116,6 +116,7 @@ fn an_address_that_somebody_has_is_not_used_and_asked_for_again_after_a_minute()
         assert!(over(&mut scene, Duration::from_secs(59)).is_empty());
         let frames = over(&mut scene, Duration::from_millis(3_300));
         assert_eq!(frames[0].1, asks(NOBODY, HOST));
+        assert!(!scene.stack.has_address());
         scene.receive(&request((PEER_MAC, PEER), HOST));
         assert!(scene.sent().is_empty() && events(&mut scene).is_empty());
         over(&mut scene, Duration::from_secs(20));
