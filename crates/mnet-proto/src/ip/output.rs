@@ -123,12 +123,15 @@ impl Ip {
         if packet.len() > self.link.mtu.into() {
             return Err(packet);
         }
-        let Some((template, route)) = self.template_by_router(now, source, destination) else {
+        let by_router = self.template_by_router(now, source, destination);
+        let Some((_, route)) = by_router.filter(|(template, _)| template.fits(&packet)) else {
             return Err(packet);
         };
-        let template = template.readdressed(destination).filter(|known| known.fits(&packet));
         self.keep_destinations_in_use();
-        let Some(mut template) = template.filter(|_| self.destinations.begin(route, flow)) else {
+        if !self.destinations.begin(route, flow) {
+            return Err(packet);
+        }
+        let Some(template) = self.templates.readdressed(route.next_hop, destination) else {
             return Err(packet);
         };
         template.set_flow(flow, |from, to| flow_label(self.flows, from, to, flow));
@@ -170,8 +173,7 @@ impl Ip {
         let template = Template::of(frame, of, flows, checksums, (now, until), changes)?;
         let link_mtu = if destination.is_ipv4() { self.v4.mtu } else { self.v6.mtu };
         if route.next_hop != destination && route.mtu == link_mtu {
-            let by = template.readdressed(route.next_hop);
-            by.into_iter().for_each(|by| self.templates.set_router(by));
+            self.templates.set_router(&template, route.next_hop);
         }
         if let Some((destination, flows)) = self.templates.set(template) {
             self.destinations.set_flows(destination, flows);

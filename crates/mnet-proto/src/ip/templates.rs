@@ -124,7 +124,7 @@ impl Templates {
         template.map(|template| &mut template.flows)
     }
 
-    /// A template for what is sent from this source by a router, to be readdressed.
+    /// A template for what is sent from this source by a router, if it may be used.
     pub(crate) fn by_router(
         &self,
         now: Instant,
@@ -137,9 +137,20 @@ impl Templates {
         fits.then_some(template)
     }
 
-    pub(crate) fn set_router(&mut self, template: Template) {
-        let place = &mut self.routers[usize::from(template.destination.is_ipv6())];
-        *place = Some(template);
+    /// The template for a router, be it too old, as one for a destination that is behind it.
+    pub(crate) fn readdressed(
+        &mut self,
+        router: IpAddr,
+        destination: IpAddr,
+    ) -> Option<&mut Template> {
+        let template = self.routers[usize::from(router.is_ipv6())].as_mut()?;
+        template.readdress(destination).then_some(template)
+    }
+
+    /// Lets what is behind a router go by a template for one destination of those.
+    pub(crate) fn set_router(&mut self, template: &Template, router: IpAddr) {
+        let template = Template { destination: router, ..template.clone() };
+        self.routers[usize::from(router.is_ipv6())] = Some(template);
     }
 
     /// Takes all templates away, and returns for each which flows have gone to its destination.
@@ -211,20 +222,19 @@ impl Template {
         })
     }
 
-    /// The same for another destination, which is reached from this source by the same neighbour.
-    #[inline(never)]
-    pub(crate) fn readdressed(&self, destination: IpAddr) -> Option<Self> {
-        let mut template = Self { destination, by_request: true, ..self.clone() };
-        match (&mut template.front, destination) {
+    /// Writes headers to another destination from now on, which is reached from this source by the same
+    /// neighbour; `false`, and nothing done, if it is of the other family.
+    fn readdress(&mut self, destination: IpAddr) -> bool {
+        match (&mut self.front, destination) {
             (Front::V4(front, sum), IpAddr::V4(destination)) => {
                 front.ip.set_destination(destination);
                 *sum = sum.map(|_| front.ip.sum_without_len());
             }
             (Front::V6(front), IpAddr::V6(destination)) => front.ip.set_destination(destination),
-            _ => return None,
+            _ => return false,
         }
-        template.pseudo = crate::udp::pseudo_header(self.source, destination, 0);
-        Some(template)
+        self.pseudo = crate::udp::pseudo_header(self.source, destination, 0);
+        true
     }
 
     #[inline]
