@@ -1,0 +1,257 @@
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+use core::{fmt, mem};
+
+use super::{Buffer, HEADROOM, Packet};
+
+/// Bytes that a pool's large packets may take up, unless [`Pool::with_large`] says otherwise.
+const LARGE: usize = 4 << 20;
+
+/// A fixed number of packet buffers, all allocated when the pool is made, and a number of bytes
+/// that larger packets, allocated one by one, may take up besides.
+///
+/// Clones are handles of the same pool.
+#[derive(Clone)]
+pub struct Pool {
+    shared: Rc<Shared>,
+}
+
+pub(super) struct Shared {
+    #[expect(clippy::vec_box, reason = "a packet is its box")]
+    pub(super) free: RefCell<Vec<Box<Buffer>>>,
+    packets: usize,
+    size: usize,
+    // In bytes: what the buffers of large packets may take up, and what they do.
+    pub(super) large: Cell<usize>,
+    pub(super) large_used: Cell<usize>,
+}
+
+impl Pool {
+    /// A pool of `packets` buffers of `size` bytes each, [`HEADROOM`] included.
+    ///
+    /// # Panics
+    /// If there is no memory for it, a buffer has no room behind its headroom, or is 64 KiB or
+    /// more.
+    #[must_use]
+    pub fn new(packets: usize, size: usize) -> Self {
+        Self::try_new(packets, size).expect("there is memory for the packet pool")
+    }
+
+    /// As [`Pool::new`], but `None` if there is no memory for it.
+    ///
+    /// # Panics
+    /// If a buffer has no room behind its headroom, or is 64 KiB or more.
+    #[must_use]
+    pub fn try_new(packets: usize, size: usize) -> Option<Self> {
+        assert!(size > HEADROOM && size <= usize::from(u16::MAX), "a packet of {size} bytes");
+        let mut free = Vec::new();
+        free.try_reserve_exact(packets).ok()?;
+        for _ in 0..packets {
+            let mut bytes = Vec::new();
+            bytes.try_reserve_exact(size).ok()?;
+            bytes.resize(size, 0);
+            free.push(Box::new(Buffer::new(bytes)));
+        }
+        let free = RefCell::new(free);
+        let (large, large_used) = (Cell::new(LARGE), Cell::new(0));
+        Some(Self { shared: Rc::new(Shared { free, packets, size, large, large_used }) })
+    }
+
+    /// The same pool, whose large packets may take up `bytes`, each [`HEADROOM`] included. It is
+    /// 4 MiB unless this is called.
+    #[must_use]
+    pub fn with_large(self, bytes: usize) -> Self {
+        self.shared.large.set(bytes);
+        self
+    }
+
+    /// Takes a packet, its window empty behind [`HEADROOM`] bytes; `None` when all are in use.
+    ///
+    /// What the buffer held before is still in it.
+    #[must_use]
+    #[inline]
+    pub fn take(&self) -> Option<Packet> {
+        self.take_unless(0)
+    }
+
+    /// Takes a packet for a frame to be received, if there are more than are kept back for
+    /// sending: an eighth of the pool. So a flood cannot silence a host.
+    #[must_use]
+    #[inline]
+    pub fn take_for_receive(&self) -> Option<Packet> {
+        self.take_unless(self.shared.packets / 8)
+    }
+
+    /// Takes a packet, unless there are so few.
+    #[inline]
+    fn take_unless(&self, few: usize) -> Option<Packet> {
+        let mut free = self.shared.free.borrow_mut();
+        if free.len() <= few {
+            return None;
+        }
+        let mut buffer = free.pop()?;
+        buffer.start = HEADROOM as u32;
+        buffer.end = HEADROOM as u32;
+        // It had none, which is not worth looking whether there is something to drop.
+        mem::forget(buffer.pool.replace(Rc::clone(&self.shared)));
+        Some(Packet::new(buffer))
+    }
+
+    /// Takes a large packet: its buffer is allocated for it, with `room` bytes or more behind
+    /// [`HEADROOM`], more than any other of the pool has, and can [grow](Packet::grow). `None`
+    /// if large packets would take up more than they may, or there is no memory.
+    #[must_use]
+    pub fn take_large(&self, room: usize) -> Option<Packet> {
+        let size = room.checked_add(HEADROOM)?.max(self.shared.size + 1);
+        if size > self.large_available() {
+            return None;
+        }
+        let mut buffer = Box::new(Buffer::new(Vec::new()));
+        buffer.large = true;
+        buffer.pool = Some(Rc::clone(&self.shared));
+        buffer.reallocate(size).then(|| Packet::new(buffer))
+    }
+
+    /// Takes a packet with `room` bytes or more behind [`HEADROOM`]: a large one only if others
+    /// have not so many.
+    ///
+    /// ```
+    /// use netdev::Pool;
+    ///
+    /// let pool = Pool::new(2, 2_048).with_large(64 * 1_024);
+    /// assert!(!pool.take_sized(1_472).unwrap().is_large());
+    /// assert!(pool.take_sized(9_000).unwrap().is_large());
+    /// assert!(pool.take_sized(100_000).is_none());
+    /// ```
+    #[must_use]
+    #[inline]
+    pub fn take_sized(&self, room: usize) -> Option<Packet> {
+        if room <= self.room() { self.take() } else { self.take_large(room) }
+    }
+
+    /// How many packets are free, large ones aside.
+    #[must_use]
+    pub fn available(&self) -> usize {
+        self.shared.free.borrow().len()
+    }
+
+    /// How many bytes large packets may take up, all together.
+    #[must_use]
+    pub fn large_capacity(&self) -> usize {
+        self.shared.large.get()
+    }
+
+    /// How many bytes more large packets may take up.
+    #[must_use]
+    pub fn large_available(&self) -> usize {
+        self.shared.large.get().saturating_sub(self.shared.large_used.get())
+    }
+
+    /// How many packets there are, free or in use, large ones aside.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.shared.packets
+    }
+
+    /// The most bytes that fit behind a packet's [`HEADROOM`], unless it is a large one.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.shared.size - HEADROOM
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("packets", &self.shared.packets)
+            .field("available", &self.available())
+            .field("size", &self.shared.size)
+            .field("large", &self.shared.large.get())
+            .field("large_available", &self.large_available())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_gives_what_it_has_and_takes_it_back() {
+        let pool = Pool::new(16, 256);
+        let mut packets: Vec<_> = core::iter::from_fn(|| pool.take()).collect();
+        assert_eq!((packets.len(), pool.available()), (16, 0));
+        packets.truncate(3);
+        assert_eq!(pool.available(), 13);
+        drop(packets);
+        assert_eq!(pool.available(), 16);
+    }
+
+    #[test]
+    fn receiving_leaves_an_eighth_for_sending() {
+        let pool = Pool::new(16, 256);
+        let received: Vec<_> = core::iter::from_fn(|| pool.take_for_receive()).collect();
+        assert_eq!((received.len(), pool.available()), (14, 2));
+        assert!(pool.take().is_some());
+    }
+
+    #[test]
+    fn a_large_packet_holds_the_largest_datagram() {
+        let pool = Pool::new(1, 2048);
+        let mut packet = pool.take_large(65_535).unwrap();
+        assert_eq!((packet.headroom(), packet.tailroom()), (HEADROOM, 65_535));
+        packet.append(65_535).unwrap().fill(7);
+        assert!(packet.append(1).is_none());
+        packet.trim_front(65_000);
+        assert_eq!((packet.len(), packet.headroom()), (535, HEADROOM + 65_000));
+        assert!(packet.bytes().iter().all(|&byte| byte == 7));
+        packet.clear();
+        assert_eq!(packet.fill(|room| Ok::<_, ()>(room.len())), Ok(65_535));
+        packet.prepend(HEADROOM).unwrap();
+        packet.truncate(65_600);
+        assert_eq!(packet.len(), 65_600);
+    }
+
+    #[test]
+    fn large_packets_have_a_budget_of_their_own() {
+        let pool = Pool::new(1, 200).with_large(3_000);
+        let room = 1_000 - HEADROOM;
+        let mut packets: Vec<_> = core::iter::from_fn(|| pool.take_large(room)).collect();
+        assert_eq!((packets.len(), pool.large_available(), pool.available()), (3, 0, 1));
+        packets.pop();
+        assert_eq!((pool.large_available(), pool.available()), (1_000, 1));
+        assert!(pool.take_large(room + 1).is_none());
+        assert!(pool.take_large(usize::MAX).is_none());
+        assert!(pool.clone().take_large(room).is_some());
+        drop(packets);
+        assert_eq!((pool.large_available(), pool.available()), (3_000, 1));
+        let pool = pool.with_large(usize::MAX);
+        assert!(pool.take_large(u32::MAX as usize).is_none());
+    }
+
+    #[test]
+    fn a_large_packet_is_larger_than_others_and_never_joins_them() {
+        let pool = Pool::new(1, 200);
+        let sizes = [0, pool.room() - 1, pool.room(), pool.room() + 1];
+        for room in sizes {
+            let packet = pool.take_large(room).unwrap();
+            assert!(packet.tailroom() > pool.room());
+            assert!(packet.tailroom() >= room);
+            drop(packet);
+            assert_eq!((pool.available(), pool.large_available()), (1, LARGE));
+        }
+    }
+
+    #[test]
+    fn a_packet_is_large_only_if_it_must_be() {
+        let pool = Pool::new(1, 200);
+        let small = pool.take_sized(pool.room()).unwrap();
+        assert_eq!((pool.available(), small.tailroom()), (0, pool.room()));
+        assert!(pool.take_sized(1).is_none());
+        let large = pool.take_sized(pool.room() + 1).unwrap();
+        assert_eq!(large.tailroom(), pool.room() + 1);
+        assert_eq!(pool.large_available(), LARGE - large.capacity());
+    }
+}
