@@ -131,6 +131,10 @@ impl Ip {
         if !self.destinations.begin(route, flow) {
             return Err(packet);
         }
+        // It may have been forgotten, and its old template not.
+        if let Some(flows) = self.templates.flows_mut(destination) {
+            flows.note(flow);
+        }
         let Some(template) = self.templates.readdressed(route.next_hop, destination) else {
             return Err(packet);
         };

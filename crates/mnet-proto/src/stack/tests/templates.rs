@@ -341,3 +341,29 @@ fn of_what_goes_by_a_template_only_the_last_is_believed_to_have_gone() {
         assert_eq!(believed, index >= 12, "{seen:?}");
     }
 }
+
+/// Of a destination that was forgotten since, an old template may still be there.
+#[test]
+fn errors_are_believed_about_answers_to_those_that_were_forgotten() {
+    let mut scene = host_behind_gateway(8);
+    let socket = scene.stack.udp_bind(7).unwrap();
+    let answer = |scene: &mut Scene, source: Ipv4Addr, port: u16| {
+        let question = udp_bytes((source, port), (HOST, 7), b"x");
+        scene.receive(&Frame { source, ..Frame::new(17, &question) }.bytes());
+        let datagram = scene.stack.udp_mut().receive(socket).unwrap();
+        scene.stack.udp_reply(scene.now, datagram).unwrap();
+        scene.sent().iter().find_map(|frame| Seen::read(frame))
+    };
+    let far = |number: u8| Ipv4Addr::new(192, 0, 2, 100 + number);
+    for number in 0..8 {
+        (0..3).for_each(|_| drop(answer(&mut scene, far(number), 5_000)));
+    }
+    scene.drive(Duration::from_secs(2));
+    scene.sent();
+    (1..40).for_each(|other| drop(answer(&mut scene, Ipv4Addr::new(198, 51, 100, other), 5_000)));
+    for number in 0..8 {
+        let sent = answer(&mut scene, far(number), 6_000).unwrap();
+        scene.receive(&sent.error(far(number), 3, 3, [0; 4]).bytes());
+        assert!(scene.stack.udp_mut().receive_error(socket).is_some(), "{number}");
+    }
+}
