@@ -26,6 +26,25 @@ fn host_behind_gateway(destinations: usize) -> Scene {
     })
 }
 
+/// Sends a datagram from port 7, and returns it as it went.
+fn send(scene: &mut Scene, to: Ipv4Addr, port: u16) -> Seen {
+    scene.send_v4(7, (to, port), b"x", &Options::default()).unwrap();
+    scene.sent().iter().find_map(|frame| Seen::read(frame)).unwrap()
+}
+
+/// Answers a question that comes to port 7, and returns the answer, if it went at once.
+fn answer(scene: &mut Scene, socket: SocketId, source: Ipv4Addr, port: u16) -> Option<Seen> {
+    let question = udp_bytes((source, port), (HOST, 7), b"x");
+    scene.receive(&Frame { source, ..Frame::new(17, &question) }.bytes());
+    let datagram = scene.stack.udp_mut().receive(socket).unwrap();
+    scene.stack.udp_reply(scene.now, datagram).unwrap();
+    let sent = scene.sent();
+    let mut answers = sent.iter().filter_map(|frame| Seen::read(frame));
+    let answer = answers.next();
+    assert!(answers.next().is_none());
+    answer
+}
+
 /// What happens to a host.
 #[derive(Clone, Debug)]
 enum Happening {
@@ -263,19 +282,11 @@ fn who_is_sent_to_all_the_time_is_still_asked_whether_it_is_there() {
 fn who_is_sent_to_all_the_time_is_not_put_out_by_a_flood_of_others() {
     let mut scene = host_behind_gateway(8);
     let socket = scene.stack.udp_bind(7).unwrap();
-    let send = |scene: &mut Scene, to: Ipv4Addr| {
-        scene.send_v4(7, (to, 9), b"x", &Options::default()).unwrap();
-        scene.sent().iter().find_map(|frame| Seen::read(frame)).unwrap()
-    };
-    let mut sent = send(&mut scene, FAR);
+    let mut sent = send(&mut scene, FAR, 9);
     for other in 1..250 {
-        sent = send(&mut scene, FAR);
+        sent = send(&mut scene, FAR, 9);
         let source = Ipv4Addr::new(198, 51, 100, other);
-        let question = udp_bytes((source, 5_000), (HOST, 7), b"x");
-        scene.receive(&Frame { source, ..Frame::new(17, &question) }.bytes());
-        let datagram = scene.stack.udp_mut().receive(socket).unwrap();
-        scene.stack.udp_reply(scene.now, datagram).unwrap();
-        assert_eq!(scene.sent_v4().len(), 1);
+        assert!(answer(&mut scene, socket, source, 5_000).is_some());
     }
     scene.receive(&sent.error(FAR, 3, 3, [0; 4]).bytes());
     assert!(scene.stack.udp_mut().receive_error(socket).is_some());
@@ -286,19 +297,15 @@ fn who_is_sent_to_all_the_time_is_not_put_out_by_a_flood_of_others() {
 fn who_is_sent_to_all_the_time_is_not_forgotten_for_others() {
     let mut scene = host_behind_gateway(4);
     let socket = scene.stack.udp_bind(7).unwrap();
-    let send = |scene: &mut Scene, to: Ipv4Addr| {
-        scene.send_v4(7, (to, 9), b"x", &Options::default()).unwrap();
-        scene.sent().iter().find_map(|frame| Seen::read(frame)).unwrap()
-    };
     for other in 1..7 {
         (0..20).for_each(|_| {
-            send(&mut scene, FAR);
+            send(&mut scene, FAR, 9);
             scene.drive(Duration::from_millis(20));
             scene.sent();
         });
-        send(&mut scene, Ipv4Addr::new(192, 0, 2, 100 + other));
+        send(&mut scene, Ipv4Addr::new(192, 0, 2, 100 + other), 9);
     }
-    let sent = send(&mut scene, FAR);
+    let sent = send(&mut scene, FAR, 9);
     scene.receive(&sent.error(FAR, 3, 3, [0; 4]).bytes());
     assert!(scene.stack.udp_mut().receive_error(socket).is_some());
 }
@@ -311,13 +318,7 @@ fn errors_are_believed_about_what_has_gone_by_templates_that_made_way_too() {
     let others = (0..8).map(|number| Ipv4Addr::new(192, 0, 2, 100 + number));
     let mut sent = Vec::new();
     for other in others {
-        for port in [9, 10, 10, 11] {
-            scene.send_v4(7, (other, port), b"x", &Options::default()).unwrap();
-            let frames = scene.sent();
-            sent.extend(
-                frames.iter().filter_map(|frame| Seen::read(frame)).map(|seen| (other, seen)),
-            );
-        }
+        sent.extend([9, 10, 10, 11].map(|port| (other, send(&mut scene, other, port))));
     }
     assert_eq!(sent.len(), 32);
     for (other, seen) in &sent {
@@ -330,11 +331,7 @@ fn errors_are_believed_about_what_has_gone_by_templates_that_made_way_too() {
 fn of_what_goes_by_a_template_only_the_last_is_believed_to_have_gone() {
     let mut scene = host_behind_gateway(8);
     let socket = scene.stack.udp_bind(7).unwrap();
-    let send = |scene: &mut Scene, port| {
-        scene.send_v4(7, (FAR, port), b"x", &Options::default()).unwrap();
-        scene.sent().iter().find_map(|frame| Seen::read(frame)).unwrap()
-    };
-    let sent: Vec<_> = (1..=20).map(|port| send(&mut scene, port)).collect();
+    let sent: Vec<_> = (1..=20).map(|port| send(&mut scene, FAR, port)).collect();
     for (index, seen) in sent.iter().enumerate() {
         scene.receive(&seen.error(FAR, 3, 3, [0; 4]).bytes());
         let believed = scene.stack.udp_mut().receive_error(socket).is_some();
@@ -347,22 +344,17 @@ fn of_what_goes_by_a_template_only_the_last_is_believed_to_have_gone() {
 fn errors_are_believed_about_answers_to_those_that_were_forgotten() {
     let mut scene = host_behind_gateway(8);
     let socket = scene.stack.udp_bind(7).unwrap();
-    let answer = |scene: &mut Scene, source: Ipv4Addr, port: u16| {
-        let question = udp_bytes((source, port), (HOST, 7), b"x");
-        scene.receive(&Frame { source, ..Frame::new(17, &question) }.bytes());
-        let datagram = scene.stack.udp_mut().receive(socket).unwrap();
-        scene.stack.udp_reply(scene.now, datagram).unwrap();
-        scene.sent().iter().find_map(|frame| Seen::read(frame))
-    };
     let far = |number: u8| Ipv4Addr::new(192, 0, 2, 100 + number);
     for number in 0..8 {
-        (0..3).for_each(|_| drop(answer(&mut scene, far(number), 5_000)));
+        (0..3).for_each(|_| drop(answer(&mut scene, socket, far(number), 5_000)));
     }
     scene.drive(Duration::from_secs(2));
     scene.sent();
-    (1..40).for_each(|other| drop(answer(&mut scene, Ipv4Addr::new(198, 51, 100, other), 5_000)));
+    (1..40).for_each(|other| {
+        drop(answer(&mut scene, socket, Ipv4Addr::new(198, 51, 100, other), 5_000))
+    });
     for number in 0..8 {
-        let sent = answer(&mut scene, far(number), 6_000).unwrap();
+        let sent = answer(&mut scene, socket, far(number), 6_000).unwrap();
         scene.receive(&sent.error(far(number), 3, 3, [0; 4]).bytes());
         assert!(scene.stack.udp_mut().receive_error(socket).is_some(), "{number}");
     }
