@@ -4,6 +4,7 @@ use std::path::Path;
 
 use cargo_metadata::{Metadata, MetadataCommand, Package};
 use serde::Deserialize;
+use tender::{Publish, Published};
 
 /// A workspace.
 pub(crate) struct Project {
@@ -63,9 +64,26 @@ pub(crate) struct Defaults {
     pub(crate) publish: Vec<String>,
     pub(crate) mem: Option<u64>,
     pub(crate) args: Vec<String>,
+    // How to speak to the first of `publish`; ADDRESS and PORT stand for where it is on the host.
+    #[serde(rename = "try")]
+    hint: Option<String>,
 }
 
 impl Defaults {
+    /// What a person may type to speak to a port of the image, if that can be told: to one of which
+    /// nothing is said, lines.
+    pub(crate) fn hint(&self, port: &Published) -> Option<String> {
+        let text = match &self.hint {
+            None => "nc -u ADDRESS PORT",
+            Some(hint) => {
+                let first = self.publish.first()?.parse::<Publish>().ok()?;
+                (first.guest == port.guest).then_some(hint)?
+            }
+        };
+        let (address, number) = (port.host.ip().to_string(), port.host.port().to_string());
+        Some(text.replace("ADDRESS", &address).replace("PORT", &number))
+    }
+
     pub(crate) fn of(package: &Package) -> Result<Self, Error> {
         let Some(defaults) = package.metadata.get("mnet") else { return Ok(Self::default()) };
         Self::deserialize(defaults).map_err(|error| Error::Defaults {
@@ -99,6 +117,7 @@ pub(crate) enum Error {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::num::NonZeroU16;
 
     use super::*;
 
@@ -110,6 +129,19 @@ mod tests {
         let error = project.unikernel("mnet").unwrap_err().to_string();
         assert!(error.starts_with("no unikernel 'mnet'; this workspace has "), "{error}");
         assert!(error.contains("echo"), "{error}");
+    }
+
+    #[test]
+    fn a_hint_is_of_the_port_that_is_published_first() {
+        let port = |host, guest| Published {
+            host: ([127, 0, 0, 1], host).into(),
+            guest: NonZeroU16::new(guest).unwrap(),
+        };
+        let mut defaults = Defaults { publish: vec!["53:53".into()], ..Defaults::default() };
+        assert_eq!(defaults.hint(&port(9, 54)).unwrap(), "nc -u 127.0.0.1 9");
+        defaults.hint = Some("dig @ADDRESS -p PORT".into());
+        assert_eq!(defaults.hint(&port(9, 53)).unwrap(), "dig @127.0.0.1 -p 9");
+        assert_eq!(defaults.hint(&port(9, 54)), None);
     }
 
     #[test]

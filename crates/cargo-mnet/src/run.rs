@@ -53,7 +53,7 @@ impl Run {
     /// Runs the image to its end, and gives its exit status.
     pub(crate) fn run(self) -> Result<u8, Box<dyn Error>> {
         let (image, defaults) = self.image()?;
-        let config = self.config(image, defaults)?;
+        let config = self.config(image, &defaults)?;
         let tender = match self.platform {
             Platform::Spt | Platform::Hvt => Tender::new(&config)?,
             Platform::Hosted => Tender::hosted(&config)?,
@@ -63,8 +63,10 @@ impl Run {
             say(&"no port of the image is published; give one by --publish, such as 7007:7/udp");
         }
         for port in tender.published() {
-            let (address, number) = (port.host.ip(), port.host.port());
-            say(&format!("{port}; try it: nc -u {address} {number}"));
+            match defaults.hint(&port) {
+                Some(hint) => say(&format!("{port}; try it: {hint}")),
+                None => say(&port),
+            }
         }
         let ended = tender.run()?;
         ended.messages().for_each(|line| say(&line));
@@ -82,7 +84,7 @@ impl Run {
         Ok((compile::build(package, self.platform)?, Defaults::of(package)?))
     }
 
-    fn config(&self, image: PathBuf, defaults: Defaults) -> Result<Config, Box<dyn Error>> {
+    fn config(&self, image: PathBuf, defaults: &Defaults) -> Result<Config, Box<dyn Error>> {
         let mut config = Config::new(image);
         config.networks = self.net.clone();
         let names = match self.platform {
@@ -116,7 +118,7 @@ impl Run {
             (None, Some(mib)) => mib.to_string().parse()?,
             (None, None) => Memory::default(),
         };
-        config.args = if self.args.is_empty() { defaults.args } else { self.args.clone() };
+        config.args = if self.args.is_empty() { &defaults.args } else { &self.args }.clone();
         Ok(config)
     }
 }

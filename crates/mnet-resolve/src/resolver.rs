@@ -11,7 +11,7 @@ use core::time::Duration;
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
 use mkernel::{now, timeout};
-use mnet::{Stack, UdpSocket};
+use mnet::{RecvError, SendError, Stack, UdpSocket};
 
 use crate::answer::{Answer, MAX_ALIASES};
 use crate::cache::Cache;
@@ -152,7 +152,7 @@ impl Resolver {
         let mut servers = self.in_order();
         let mut last = ResolveError::NoServers;
         while !servers.is_empty() {
-            // Those that have said that they do not know are not asked again.
+            // Those that have said that they do not know, or cannot be reached, are not asked again.
             let mut silent = Vec::new();
             for server in servers {
                 let time = self.timeout.min(deadline - now());
@@ -208,7 +208,7 @@ impl Resolver {
     }
 
     /// Asks one server once, from a random port and with a random ID of its own (RFC 5452), and waits
-    /// for what answers that.
+    /// for what answers that, or for word that it cannot be reached.
     async fn exchange(
         &self,
         server: SocketAddr,
@@ -220,12 +220,15 @@ impl Resolver {
         let id = u16::from_be_bytes(id);
         let question = message::ask(id, query, with_edns).map_err(|_| ResolveError::NotAName)?;
         let socket: UdpSocket = self.stack.udp().bind(0)?;
-        socket.send_to(&question, server).await?;
+        socket.connect(server)?;
+        socket.send(&question).await?;
         loop {
-            let datagram = socket.recv_datagram().await?;
-            if datagram.remote() != server {
-                continue;
-            }
+            let datagram = match socket.recv_datagram().await {
+                Err(RecvError::DestinationUnreachable(error)) => {
+                    return Err(SendError::DestinationUnreachable(error).into());
+                }
+                datagram => datagram?,
+            };
             if let Some(answer) = message::read(datagram.payload(), id, query) {
                 return answer;
             }

@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use mkernel::block_on;
-use mnet::Destination;
+use mnet::{Destination, IcmpError, SendError};
 use mnet_resolve::wire::op::{Message, MessageType};
 use mnet_resolve::wire::rr::rdata::{NULL, TXT};
 use mnet_resolve::{Cache, RData, Record, RecordType, ResolveError, Resolver, ResponseCode};
@@ -200,6 +200,28 @@ fn a_server_that_fails_is_asked_once_and_then_the_next() {
         let answer = resolver.lookup("a.test", RecordType::A).await;
         assert_eq!(answer.unwrap_err(), ResolveError::Failed(ResponseCode::Refused));
         assert_eq!(failing.each_ref().map(|server| server.asked()), [1, 1]);
+    });
+}
+
+#[test]
+fn a_server_that_cannot_be_reached_is_passed_over_at_once() {
+    block_on(async {
+        let network = Network::new();
+        let answers = network.serve(54, |query, _| {
+            let mut answer = reply(query);
+            answer.answers.push(a("a.test", 60, "192.0.2.1"));
+            vec![answer]
+        });
+        let closed = SocketAddr::new(answers.address.ip(), 53);
+        let started = Instant::now();
+        let resolver = Resolver::new(&network.client).servers([closed, answers.address]);
+        assert!(resolver.lookup("a.test", RecordType::A).await.is_ok());
+        let resolver = Resolver::new(&network.client).servers([closed]);
+        let error = resolver.lookup("a.test", RecordType::A).await.unwrap_err();
+        let unreachable =
+            ResolveError::Send(SendError::DestinationUnreachable(IcmpError::PortUnreachable));
+        assert_eq!(error, unreachable);
+        assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
     });
 }
 
