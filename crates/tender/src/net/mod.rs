@@ -116,21 +116,23 @@ pub(crate) fn random_mac() -> Result<Mac, Errno> {
 #[non_exhaustive]
 pub enum NetworkError {
     /// There is no interface of this name.
-    #[error("there is no interface {0}; make it: ip tuntap add {0} mode tap user $USER")]
+    #[error("there is no interface {0}; make it, as root: ip tuntap add {0} mode tap user $USER")]
     Missing(String),
     /// The interface is down.
-    #[error("the interface {0} is down; bring it up: ip link set {0} up")]
+    #[error("the interface {0} is down; bring it up, as root: ip link set {0} up")]
     Down(String),
     /// Another program has the TAP.
     #[error("the TAP {0} is busy; stop the program that has it, or give another")]
     Busy(String),
     /// This user may not have it.
     #[error(
-        "the TAP {0} is forbidden to this user; make it theirs: ip tuntap add {0} mode tap user $USER"
+        "the TAP {0} is forbidden to this user; make it theirs, as root: ip tuntap add {0} mode tap user $USER"
     )]
     Forbidden(String),
     /// The interface is no TAP, or one with several queues.
-    #[error("the interface {0} is no TAP of one queue; make one: ip tuntap add NAME mode tap")]
+    #[error(
+        "the interface {0} is no TAP of one queue; make one, as root: ip tuntap add NAME mode tap"
+    )]
     NoTap(String),
     /// The host has no `/dev/net/tun`.
     #[error("there is no /dev/net/tun, so there are no TAPs; load it: modprobe tun")]

@@ -140,7 +140,7 @@ fn options_that_make_no_sense_are_named_with_what_does() {
         ),
         (
             &["--net:service=nosuchtap0"],
-            "the network service: there is no interface nosuchtap0; make it: ip tuntap add \
+            "the network service: there is no interface nosuchtap0; make it, as root: ip tuntap add \
              nosuchtap0 mode tap user $USER",
         ),
     ] {

@@ -113,18 +113,18 @@ fn a_tap_that_cannot_be_attached_is_named_with_what_to_do() {
     assert_eq!(
         said("--net:service=tap9"),
         format!(
-            "{prefix}there is no interface tap9; make it: ip tuntap add tap9 mode tap user $USER\n"
+            "{prefix}there is no interface tap9; make it, as root: ip tuntap add tap9 mode tap user $USER\n"
         )
     );
     assert_eq!(
         said("--net:service=tap0"),
-        format!("{prefix}the interface tap0 is down; bring it up: ip link set tap0 up\n")
+        format!("{prefix}the interface tap0 is down; bring it up, as root: ip link set tap0 up\n")
     );
     for interface in ["tun0", "lo"] {
         assert_eq!(
             said(&format!("--net:service={interface}")),
             format!(
-                "{prefix}the interface {interface} is no TAP of one queue; make one: \
+                "{prefix}the interface {interface} is no TAP of one queue; make one, as root: \
                  ip tuntap add NAME mode tap\n"
             )
         );
