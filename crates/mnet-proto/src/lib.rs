@@ -21,8 +21,8 @@ pub use autoconf::Lease;
 pub use config::{Config, ConfigError, InterfaceId, Ipv4Config, Ipv6Config};
 pub use icmp::{IcmpError, Report};
 pub use ip::{
-    Address, AddressEvent, IpCidr, Ipv4Cidr, Ipv6Cidr, Origin, ParseCidrError, SendError,
-    SendOptions,
+    Address, AddressError, AddressEvent, IpCidr, Ipv4Cidr, Ipv6Cidr, Origin, ParseCidrError,
+    RouteError, SendError, SendOptions,
 };
 pub use multicast::{Filter, JoinError};
 pub use stack::{Event, Stack};

@@ -16,8 +16,8 @@ use crate::config::{Config, ConfigError, Ipv4Config};
 use crate::ethernet::Link;
 use crate::icmp;
 use crate::ip::{
-    Address, AddressEvent, Cast, ControlBlock, Ip, IpCidr, Metadata, Network, Origin, Received,
-    SendError, earlier, ipv4, ipv6, routes,
+    Address, AddressError, AddressEvent, Cast, ControlBlock, Ip, IpCidr, Metadata, Network, Origin,
+    Received, RouteError, SendError, earlier, ipv4, ipv6, routes,
 };
 use crate::multicast::{Filter, JoinError};
 use crate::neighbor::arp;
@@ -109,20 +109,21 @@ impl Stack {
     /// IPv4, and of IPv6 when nobody else has claimed it for a second. One that another host has is
     /// asked for again every minute.
     ///
-    /// `false` if no host can have it, this host has it already, or has as many as it may.
-    pub fn add_address(&mut self, now: Instant, cidr: IpCidr) -> bool {
-        let added = cidr.is_host()
-            && match cidr {
-                IpCidr::V4(cidr) => ipv4::add_address(&mut self.ip, now, cidr, Origin::Static),
-                IpCidr::V6(cidr) => {
-                    let at_once = Duration::ZERO;
-                    self.ip.v6.enabled
-                        && ipv6::add_address(&mut self.ip, now, cidr, Origin::Static, at_once)
-                            .is_some()
-                }
-            };
+    /// # Errors
+    /// [`AddressError`], which says why not.
+    pub fn add_address(&mut self, now: Instant, cidr: IpCidr) -> Result<(), AddressError> {
+        if !cidr.is_host() {
+            return Err(AddressError::NotHost);
+        }
+        match cidr {
+            IpCidr::V4(cidr) => ipv4::add_address(&mut self.ip, now, cidr, Origin::Static)?,
+            IpCidr::V6(cidr) => {
+                let at_once = Duration::ZERO;
+                ipv6::add_address(&mut self.ip, now, cidr, Origin::Static, at_once)?;
+            }
+        }
         self.act(now);
-        added
+        Ok(())
     }
 
     /// Takes an address away; `false` if the host does not have it.
@@ -138,19 +139,21 @@ impl Stack {
     /// Sends what goes to a prefix by a router, or, without one, to neighbours on the link. Of
     /// several ways the longest prefix counts.
     ///
-    /// `false` if there are as many routes as there may be, prefix and router are of different
-    /// families, or the router's address is none that another host can have.
-    pub fn add_route(&mut self, prefix: IpCidr, gateway: Option<IpAddr>) -> bool {
-        let is_router = |gateway: IpAddr| {
-            let same_family = gateway.is_ipv4() == prefix.address().is_ipv4();
+    /// # Errors
+    /// [`RouteError`], which says why not.
+    pub fn add_route(&mut self, prefix: IpCidr, gateway: Option<IpAddr>) -> Result<(), RouteError> {
+        if let Some(gateway) = gateway {
+            if gateway.is_ipv4() != prefix.address().is_ipv4() {
+                return Err(RouteError::FamilyMismatch);
+            }
             let to_one = self.ip.cast(gateway) == Cast::Unicast && !gateway.is_unspecified();
-            same_family && to_one && !gateway.is_loopback() && !self.ip.is_local(gateway)
-        };
-        if !gateway.is_none_or(is_router) {
-            return false;
+            if !to_one || gateway.is_loopback() || self.ip.is_local(gateway) {
+                return Err(RouteError::NotRouter);
+            }
         }
         self.ip.destinations.reroute();
-        self.ip.routes.set(routes::Entry::new(prefix.network(), gateway, routes::Source::Static))
+        let entry = routes::Entry::new(prefix.network(), gateway, routes::Source::Static);
+        if self.ip.routes.set(entry) { Ok(()) } else { Err(RouteError::TooMany) }
     }
 
     /// Takes a route away that [`Stack::add_route`] made, or the configuration; `false` if there is

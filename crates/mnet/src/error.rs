@@ -1,5 +1,7 @@
 use mkernel::{Aborted, AcquireError, Elapsed};
-use mnet_proto::{BindError, ConfigError, IcmpError, JoinError, SendError};
+use mnet_proto::{
+    AddressError, BindError, ConfigError, IcmpError, JoinError, RouteError, SendError,
+};
 use thiserror::Error;
 
 use crate::arguments::ArgumentError;
@@ -50,6 +52,12 @@ pub enum Error {
     /// A socket cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The host cannot have an address.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// The host cannot have a route.
+    #[error(transparent)]
+    Route(#[from] RouteError),
     /// A group cannot be joined.
     #[error(transparent)]
     Join(#[from] JoinError),

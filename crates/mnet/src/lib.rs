@@ -29,9 +29,9 @@ pub use error::{Error, RecvError, StackError};
 #[cfg(feature = "layers")]
 pub use layers::UdpInput;
 pub use mnet_proto::{
-    Address, BindError, Config, ConfigError, Destination, Drop, Filter, Holder, IcmpError,
-    InterfaceId, IpCidr, Ipv4Cidr, Ipv4Config, Ipv6Cidr, Ipv6Config, JoinError, Lease, Local,
-    Options, Origin, ParseCidrError, Report, SendError, SocketStats, Stats,
+    Address, AddressError, BindError, Config, ConfigError, Destination, Drop, Filter, Holder,
+    IcmpError, InterfaceId, IpCidr, Ipv4Cidr, Ipv4Config, Ipv6Cidr, Ipv6Config, JoinError, Lease,
+    Local, Options, Origin, ParseCidrError, Report, RouteError, SendError, SocketStats, Stats,
 };
 pub use netdev::{Instant, Mac};
 pub use options::RecvOptions;

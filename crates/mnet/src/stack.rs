@@ -7,7 +7,7 @@ use core::future::{Future, IntoFuture};
 use core::net::IpAddr;
 use core::pin::Pin;
 
-use mnet_proto::{Address, Config, ConfigError, IpCidr, Lease, Stats};
+use mnet_proto::{Address, AddressError, Config, ConfigError, IpCidr, Lease, RouteError, Stats};
 use netdev::{Device, Instant};
 
 use crate::arguments::config_from_args;
@@ -129,18 +129,19 @@ impl Stack {
     /// claimed it for a second (RFC 4862 §5.4). One that another host has is asked for again every
     /// minute.
     ///
-    /// `false` if no host can have it, this host has it already, or has as many as it may.
-    ///
     /// ```
     /// use mnet::Ipv4Cidr;
     ///
     /// # snippets::two_hosts(async |ours, theirs| {
     /// # drop(theirs);
-    /// assert!(ours.add_address(Ipv4Cidr::new([10, 0, 0, 3].into(), 24).unwrap()));
+    /// ours.add_address(Ipv4Cidr::new([10, 0, 0, 3].into(), 24).unwrap())?;
     /// let socket = ours.udp().bind(([10, 0, 0, 3], 7))?;
     /// # Ok(()) });
     /// ```
-    pub fn add_address(&self, address: impl Into<IpCidr>) -> bool {
+    ///
+    /// # Errors
+    /// [`AddressError`], which says why not.
+    pub fn add_address(&self, address: impl Into<IpCidr>) -> Result<(), AddressError> {
         self.change(|stack, now| stack.add_address(now, address.into()))
     }
 
@@ -152,9 +153,13 @@ impl Stack {
     /// Sends what goes to a prefix by a router, or, without one, to neighbours on the link. Of
     /// several ways the longest prefix counts.
     ///
-    /// `false` if there are as many routes as there may be, or prefix and router are of different
-    /// families.
-    pub fn add_route(&self, prefix: impl Into<IpCidr>, gateway: Option<IpAddr>) -> bool {
+    /// # Errors
+    /// [`RouteError`], which says why not.
+    pub fn add_route(
+        &self,
+        prefix: impl Into<IpCidr>,
+        gateway: Option<IpAddr>,
+    ) -> Result<(), RouteError> {
         self.change(|stack, _| stack.add_route(prefix.into(), gateway))
     }
 

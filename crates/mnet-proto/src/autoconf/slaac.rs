@@ -93,7 +93,7 @@ impl Slaac {
 /// Takes the address for the link alone.
 pub(crate) fn start(ip: &mut Ip, now: Instant, delay: Duration) {
     let cidr = ip.v6.slaac.address(LINK_LOCAL, 0);
-    ipv6::add_address(ip, now, cidr, Origin::LinkLocal, delay);
+    let _ = ipv6::add_address(ip, now, cidr, Origin::LinkLocal, delay);
 }
 
 /// Begins to ask for routers, once there is an address to ask from, unless one has been heard of.
@@ -230,11 +230,11 @@ fn take_address(ip: &mut Ip, now: Instant, prefix: Ipv6Cidr, preferred: Instant,
     let cidr = ip.v6.slaac.address(prefix, 0);
     let delay = Duration::from_millis((ip.random.next_u32() % DELAY).into());
     match ipv6::add_address(ip, now, cidr, Origin::Router, delay) {
-        Some(own) => {
+        Ok(own) => {
             own.preferred_until = preferred;
             own.valid_until = valid;
         }
-        None => ip.count(Drop::TooManyAddresses),
+        Err(_) => ip.count(Drop::TooManyAddresses),
     }
 }
 
@@ -246,7 +246,7 @@ pub(crate) fn try_another(ip: &mut Ip, now: Instant, own: &Own<Ipv6Cidr>) {
         return;
     }
     ipv6::remove_address(ip, now, own.cidr.address());
-    if let Some(other) = ipv6::add_address(ip, now, next, own.origin, RETRY) {
+    if let Ok(other) = ipv6::add_address(ip, now, next, own.origin, RETRY) {
         *other = Own { cidr: next, claim: Claim::new(now, RETRY), ..*own };
     }
 }

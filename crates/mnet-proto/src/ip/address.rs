@@ -1,7 +1,11 @@
 //! The host's own addresses.
 
 use core::fmt;
+use core::net::IpAddr;
+
 use netdev::Instant;
+
+use thiserror::Error;
 
 use super::IpCidr;
 use crate::autoconf::Claim;
@@ -46,6 +50,37 @@ pub struct Address {
     pub preferred_until: Instant,
     /// Until then the host has it.
     pub valid_until: Instant,
+}
+
+/// Why a host was not given an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum AddressError {
+    /// No host can have it: it is a group's, a network's, everybody's on that, or nobody's.
+    #[error("Not an address that a host can have")]
+    NotHost,
+    /// The host has it already, or has asked others for it.
+    #[error("The host has this address already")]
+    InUse,
+    /// The host has as many addresses of the family as it may.
+    #[error("Too many addresses")]
+    TooMany,
+    /// The host is configured not to speak its family.
+    #[error("The host does not speak this family of addresses")]
+    FamilyOff,
+}
+
+/// Whether a host that has these addresses may have another.
+pub(crate) fn check_new<C: Copy + Into<IpCidr>>(
+    own: &[Own<C>],
+    address: impl Into<IpAddr>,
+    max: usize,
+) -> Result<(), AddressError> {
+    let address = address.into();
+    if own.iter().any(|own| own.cidr.into().address() == address) {
+        return Err(AddressError::InUse);
+    }
+    if own.len() >= max { Err(AddressError::TooMany) } else { Ok(()) }
 }
 
 /// An address of the host's, as the host keeps it.

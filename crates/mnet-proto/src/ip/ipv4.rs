@@ -7,7 +7,7 @@ use core::time::Duration;
 use netdev::{Instant, Packet};
 use rand_core::Rng;
 
-use super::address::Own;
+use super::address::{self, AddressError, Own};
 use super::fragment::{Key, Piece, Whole};
 use super::{AddressEvent, Cast, Ip, Ipv4Cidr, Metadata, Origin, Received, earlier, routes};
 use crate::autoconf::Claim;
@@ -122,7 +122,9 @@ pub(crate) fn start(ip: &mut Ip, config: &Config, now: Instant) {
     }
     if let Ipv4Config::Static { addresses, gateway } = &config.ipv4 {
         for &cidr in addresses {
-            add_address(ip, now, cidr, Origin::Static);
+            if add_address(ip, now, cidr, Origin::Static).is_err() {
+                ip.count(Drop::TooManyAddresses);
+            }
         }
         if let Some(gateway) = *gateway {
             add_route(ip, DEFAULT, Some(gateway), routes::Source::Static);
@@ -130,14 +132,18 @@ pub(crate) fn start(ip: &mut Ip, config: &Config, now: Instant) {
     }
 }
 
-/// Gives the host an address; `false` if it has it already, or has too many. The address is used at
-/// once, while others are asked if they have it: of one that is leased before anything leaves from it
+/// Gives the host an address that a host can have. The address is used at once, while others are asked if they have it: of one that is leased before anything leaves from it
 /// (RFC 2131 §4.4.1), as hosts that start together do not get theirs at the same time.
-pub(crate) fn add_address(ip: &mut Ip, now: Instant, cidr: Ipv4Cidr, origin: Origin) -> bool {
-    let known = ip.v4.addresses.iter().any(|own| own.cidr.address() == cidr.address());
-    if !ip.v4.enabled || known || ip.v4.addresses.len() >= ip.v4.max_addresses {
-        return false;
+pub(crate) fn add_address(
+    ip: &mut Ip,
+    now: Instant,
+    cidr: Ipv4Cidr,
+    origin: Origin,
+) -> Result<(), AddressError> {
+    if !ip.v4.enabled {
+        return Err(AddressError::FamilyOff);
     }
+    address::check_new(&ip.v4.addresses, cidr.address(), ip.v4.max_addresses)?;
     let leased = origin == Origin::Dhcp;
     let delay = if leased { 0 } else { ip.random.next_u32() % PROBE_WAIT };
     let delay = Duration::from_millis(delay.into());
@@ -148,7 +154,7 @@ pub(crate) fn add_address(ip: &mut Ip, now: Instant, cidr: Ipv4Cidr, origin: Ori
         add_route(ip, cidr, None, source);
     }
     ip.changed(AddressEvent::Added(own.describe()));
-    true
+    Ok(())
 }
 
 /// Takes an address away; `false` if the host does not have it.
@@ -168,16 +174,16 @@ pub(crate) fn remove_address(ip: &mut Ip, address: Ipv4Addr) -> bool {
     true
 }
 
-/// Adds a route; `false` if there are too many.
+/// Adds a route, if there are not too many.
 pub(crate) fn add_route(
     ip: &mut Ip,
     prefix: Ipv4Cidr,
     gateway: Option<Ipv4Addr>,
     source: routes::Source,
-) -> bool {
+) {
     ip.destinations.invalidate();
     let gateway = gateway.map(IpAddr::V4);
-    ip.routes.set(routes::Entry::new(prefix.network().into(), gateway, source))
+    ip.routes.set(routes::Entry::new(prefix.network().into(), gateway, source));
 }
 
 /// Checks a datagram and takes its header off. Returns what is in it, if it is for us and whole.

@@ -11,7 +11,7 @@ use rand_core::Rng;
 
 use self::walk::Walk;
 pub(crate) use self::walk::quoted;
-use super::address::Own;
+use super::address::{self, AddressError, Own};
 use super::cidr::is_unicast_v6;
 use super::{AddressEvent, Cast, Ip, Ipv6Cidr, Metadata, Origin, Received, earlier, routes};
 use crate::autoconf::Claim;
@@ -95,7 +95,7 @@ pub(crate) fn start(ip: &mut Ip, config: &Config, now: Instant) {
     let delay = Duration::from_millis((ip.random.next_u32() % DELAY).into());
     slaac::start(ip, now, delay);
     for &cidr in &config.ipv6.addresses {
-        if add_address(ip, now, cidr, Origin::Static, delay).is_none() {
+        if add_address(ip, now, cidr, Origin::Static, delay).is_err() {
             ip.count(Drop::TooManyAddresses);
         }
     }
@@ -111,26 +111,26 @@ pub(crate) fn source(ip: &Ip, now: Instant, address: Ipv6Addr) -> Option<Ipv6Add
     super::selection::source_v6(ip, now, address)
 }
 
-/// Gives the host an address, once nobody else has said for a while that it is theirs; `None` if it
-/// has it already, or has too many.
+/// Gives the host an address that a host can have, once nobody else has said for a while that it is
+/// theirs.
 pub(crate) fn add_address(
     ip: &mut Ip,
     now: Instant,
     cidr: Ipv6Cidr,
     origin: Origin,
     delay: Duration,
-) -> Option<&mut Own<Ipv6Cidr>> {
+) -> Result<&mut Own<Ipv6Cidr>, AddressError> {
     let address = cidr.address();
-    let known = ip.v6.addresses.iter().any(|own| own.cidr.address() == address);
-    if known || ip.v6.addresses.len() >= ip.v6.max_addresses {
-        return None;
+    if !ip.v6.enabled {
+        return Err(AddressError::FamilyOff);
     }
+    address::check_new(&ip.v6.addresses, address, ip.v6.max_addresses)?;
     if origin == Origin::Static && cidr.prefix_len() < 128 {
         ip.routes.set(routes::Entry::new(cidr.network().into(), None, routes::Source::Static));
     }
     join_group(ip, now, address);
     ip.v6.addresses.push(Own::new(cidr, origin, Claim::new(now, delay)));
-    ip.v6.addresses.last_mut()
+    ip.v6.addresses.last_mut().ok_or(AddressError::TooMany)
 }
 
 /// Takes an address away; `false` if the host does not have it.

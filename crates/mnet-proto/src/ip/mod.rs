@@ -23,7 +23,7 @@ use netdev::{Instant, Packet};
 use rand_core::Rng;
 use thiserror::Error;
 
-pub use self::address::{Address, AddressEvent, Origin};
+pub use self::address::{Address, AddressError, AddressEvent, Origin};
 pub use self::cidr::{IpCidr, Ipv4Cidr, Ipv6Cidr, ParseCidrError};
 pub(crate) use self::destinations::Destinations;
 use self::fragment::{Outcome, Piece, Reassembler, Whole};
@@ -32,6 +32,7 @@ use self::ipv4::Ipv4;
 use self::ipv6::Ipv6;
 pub(crate) use self::metadata::ControlBlock;
 pub use self::metadata::Metadata;
+pub use self::routes::RouteError;
 use self::routes::Routes;
 use self::templates::Templates;
 use crate::autoconf::slaac;

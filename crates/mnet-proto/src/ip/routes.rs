@@ -6,10 +6,26 @@ use core::cmp::Reverse;
 use core::net::IpAddr;
 
 use netdev::Instant;
+use thiserror::Error;
 
 use super::IpCidr;
 use super::selection::best;
 use crate::wire::ndp::Preference;
+
+/// Why a host was not given a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RouteError {
+    /// Prefix and router are of different families.
+    #[error("The router is of another family than the prefix")]
+    FamilyMismatch,
+    /// The router's address is none that another host can have.
+    #[error("Not an address that a router can have")]
+    NotRouter,
+    /// The host has as many routes as it may.
+    #[error("Too many routes")]
+    TooMany,
+}
 
 /// How a host came by a route: what comes later in this list is preferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -77,7 +77,9 @@ impl Stack {
         };
         if !{ own }.any(same) {
             self.drop_lease();
-            ipv4::add_address(&mut self.ip, now, lease.address, Origin::Dhcp);
+            if ipv4::add_address(&mut self.ip, now, lease.address, Origin::Dhcp).is_err() {
+                self.ip.count(Drop::TooManyAddresses);
+            }
             arp::handle_timeout(&mut self.ip, now);
             // What groups the host is in could be said only from 0.0.0.0 up to now.
             self.ip.multicast.announce(now, false);

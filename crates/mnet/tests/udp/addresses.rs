@@ -20,7 +20,7 @@ async fn next(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
 fn a_reply_leaves_from_the_address_that_was_asked() {
     block_on(async {
         let (a, b, _cable) = pair_v6().await;
-        assert!(b.add_address(Ipv4Cidr::new(OTHER, 24).unwrap()));
+        b.add_address(Ipv4Cidr::new(OTHER, 24).unwrap()).unwrap();
         let (client, server) = (a.udp().bind(5_000).unwrap(), b.udp().bind(7).unwrap());
         for address in [IpAddr::from(B), OTHER.into(), B6.into()] {
             let to = SocketAddr::new(address, 7);
@@ -49,7 +49,7 @@ fn a_reply_leaves_from_the_address_that_was_asked() {
 fn a_socket_on_one_address_hears_that_one_alone_and_sends_from_it() {
     block_on(async {
         let (a, b, _cable) = pair();
-        assert!(b.add_address(Ipv4Cidr::new(OTHER, 24).unwrap()));
+        b.add_address(Ipv4Cidr::new(OTHER, 24).unwrap()).unwrap();
         let not_local = BindError::AddressNotLocal(A.into());
         assert_eq!(b.udp().bind((A, 7)).unwrap_err(), not_local);
         let (client, server) = (a.udp().bind(5_000).unwrap(), b.udp().bind((OTHER, 7)).unwrap());

@@ -40,7 +40,7 @@ pub(crate) async fn meet(a: &Stack, b: &Stack) {
 pub(crate) async fn pair_v6() -> (Stack, Stack, Cable) {
     let (a, b, cable) = pair();
     for (stack, address) in [(&a, A6), (&b, B6)] {
-        assert!(stack.add_address(Ipv6Cidr::new(address, 64).unwrap()));
+        stack.add_address(Ipv6Cidr::new(address, 64).unwrap()).unwrap();
     }
     let settled = async {
         for stack in [&a, &b] {

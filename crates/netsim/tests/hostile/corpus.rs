@@ -45,7 +45,7 @@ pub(crate) fn corpus(seed: u64) -> Vec<Vec<u8>> {
     {
         let len = if address.is_ipv4() { 32 } else { 128 };
         let cidr = format!("{address}/{len}").parse().unwrap();
-        assert!(scene.net.stack_mut(a).add_route(cidr, Some(gateway)));
+        scene.net.stack_mut(a).add_route(cidr, Some(gateway)).unwrap();
     }
     let nobody: [IpAddr; 2] = ["10.0.0.99".parse().unwrap(), "fd00:0:0:1::99".parse().unwrap()];
     let nowhere: [IpAddr; 2] = ["203.0.113.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];

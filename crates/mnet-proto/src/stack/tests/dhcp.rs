@@ -389,7 +389,7 @@ fn classless_routes_are_followed() {
 fn a_lost_lease_leaves_nothing_behind_for_other_addresses() {
     let mut scene = leased(|lease| lease.mtu = Some(576));
     let (now, cidr) = (scene.now, "10.0.0.70/24".parse().unwrap());
-    assert!(scene.stack.add_address(now, cidr));
+    scene.stack.add_address(now, cidr).unwrap();
     scene.drive(Duration::from_secs(1_785));
     let request = scene.said().pop().unwrap().message;
     scene.answer(LEASED, &server(Kind::Nak, &request, |_| ()));

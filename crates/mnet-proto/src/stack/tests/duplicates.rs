@@ -177,7 +177,7 @@ fn another_nonce_is_anothers_and_ones_own_that_comes_back_is_not() {
 #[test]
 fn an_address_that_is_lost_can_be_spoken_to() {
     let mut scene = while_tentative(|_| advert(host_local(), OVERRIDE, None).to(a("ff02::1")));
-    assert!(scene.stack.add_address(scene.now, "fe80::2/64".parse().unwrap()));
+    scene.stack.add_address(scene.now, "fe80::2/64".parse().unwrap()).unwrap();
     scene.drive(seconds(3));
     assert_eq!(sends(&mut scene, host_local()).target(), host_local());
     scene.receive(&advert(host_local(), SOLICITED, Some(PEER_MAC)).to(a("fe80::2")).frame());

@@ -347,7 +347,7 @@ fn a_redirect_is_worth_no_more_than_the_route_that_it_is_about() {
     assert!(scene.stack.remove_route(everything, Some(PEER.into())));
     let refused = scene.send_v4(7, (FAR, 53), b"x", &Options::default());
     assert_eq!(refused, Err(SendError::RouteNotFound));
-    assert!(scene.stack.add_route(everything, Some(PEER.into())));
+    scene.stack.add_route(everything, Some(PEER.into())).unwrap();
     scene.send_v4(7, (FAR, 53), b"x", &Options::default()).unwrap();
     assert_eq!(scene.sent_v4()[0].to, PEER_MAC);
 }

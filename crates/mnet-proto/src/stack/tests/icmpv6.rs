@@ -346,7 +346,7 @@ fn what_is_sent_comes_from_the_address_that_rfc_6724_chooses() {
     let mut scene = scene();
     scene.advertise(&link_option(1, ROUTER_MAC));
     for cidr in ["fd00:1::2/64", "2001:db8:5::2/64", "2002:102:304::2/64", "2001:db8:5:8::2/64"] {
-        assert!(scene.stack.add_address(scene.now, cidr.parse().unwrap()));
+        scene.stack.add_address(scene.now, cidr.parse().unwrap()).unwrap();
     }
     scene.drive(seconds(3));
     for (to, from) in [

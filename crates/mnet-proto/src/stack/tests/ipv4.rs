@@ -185,7 +185,7 @@ fn without_ipv4_nothing_of_it_is_heard_or_said() {
     assert!(scene.read(socket).is_empty() && scene.sent().is_empty());
     assert_eq!(scene.dropped(), [(Drop::EthernetProtocol, 2)]);
     let (now, cidr) = (scene.now, "10.0.0.2/24".parse().unwrap());
-    assert!(!scene.stack.add_address(now, cidr));
+    assert_eq!(scene.stack.add_address(now, cidr), Err(AddressError::FamilyOff));
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn the_longest_prefix_decides_who_takes_a_datagram_on() {
     let far = "192.0.2.9";
     assert_eq!(by(&mut scene, far), Some(PEER_MAC));
     let prefix = "192.0.2.0/28".parse().unwrap();
-    assert!(scene.stack.add_route(prefix, Some(other.into())));
+    scene.stack.add_route(prefix, Some(other.into())).unwrap();
     assert_eq!(by(&mut scene, far), Some(other_mac));
     assert_eq!(by(&mut scene, "192.0.2.16"), Some(PEER_MAC));
     assert!(scene.stack.remove_route(prefix, Some(other.into())));
@@ -281,10 +281,12 @@ fn the_longest_prefix_decides_who_takes_a_datagram_on() {
     assert_eq!(by(&mut scene, far), Some(PEER_MAC));
     assert!(scene.stack.remove_route("0.0.0.0/0".parse().unwrap(), Some(PEER.into())));
     assert_eq!(by(&mut scene, far), None);
-    for gateway in ["10.0.0.2", "10.0.0.255", "224.0.0.1", "0.0.0.0", "127.0.0.1", "fe80::1"] {
-        let gateway = gateway.parse().unwrap();
-        assert!(!scene.stack.add_route(prefix, Some(gateway)), "{gateway}");
+    for gateway in ["10.0.0.2", "10.0.0.255", "224.0.0.1", "0.0.0.0", "127.0.0.1"] {
+        let refused = scene.stack.add_route(prefix, Some(gateway.parse().unwrap()));
+        assert_eq!(refused, Err(RouteError::NotRouter), "{gateway}");
     }
+    let of_ipv6 = scene.stack.add_route(prefix, Some("fe80::1".parse().unwrap()));
+    assert_eq!(of_ipv6, Err(RouteError::FamilyMismatch));
 }
 
 #[test]
@@ -293,8 +295,10 @@ fn each_of_several_addresses_is_answered_from_and_the_nearest_is_chosen() {
     let socket = scene.stack.udp_bind(7).unwrap();
     let second: Ipv4Addr = "172.16.5.2".parse().unwrap();
     let (now, cidr) = (scene.now, "172.16.5.2/16".parse().unwrap());
-    assert!(scene.stack.add_address(now, cidr));
-    assert!(!scene.stack.add_address(now, cidr));
+    scene.stack.add_address(now, cidr).unwrap();
+    assert_eq!(scene.stack.add_address(now, cidr), Err(AddressError::InUse));
+    let network = scene.stack.add_address(now, "172.16.0.0/16".parse().unwrap());
+    assert_eq!(network, Err(AddressError::NotHost));
     scene.drive(Duration::from_secs(20));
     scene.sent();
     let neighbor: Ipv4Addr = "172.16.0.1".parse().unwrap();
@@ -357,19 +361,21 @@ fn more_destinations_than_are_remembered_disturb_nobody() {
 fn more_routes_than_are_kept_leave_those_that_are_there() {
     let mut scene = behind_gateway();
     let socket = scene.stack.udp_bind(7).unwrap();
-    let taken = (0..100u8).filter(|&number| {
+    for number in 0..100u8 {
         let prefix = crate::Ipv4Cidr::new(Ipv4Addr::new(198, 51, number, 0), 24).unwrap();
-        scene.stack.add_route(prefix.into(), Some(PEER.into()))
-    });
-    // Two are there from the start: the link and the gateway.
-    assert_eq!(taken.count(), 30);
+        let added = scene.stack.add_route(prefix.into(), Some(PEER.into()));
+        // Two are there from the start: the link and the gateway.
+        assert_eq!(added, if number < 30 { Ok(()) } else { Err(RouteError::TooMany) });
+    }
     scene.converses(socket);
     scene.send_v4(7, ([192, 0, 2, 1].into(), 9), b"x", &Options::default()).unwrap();
     let sent: Vec<Seen> = scene.sent_v4();
     assert_eq!(sent[0].to, PEER_MAC);
     for number in 0..100u8 {
         let (now, address) = (scene.now, Ipv4Addr::new(10, 1, 0, number));
-        scene.stack.add_address(now, crate::Ipv4Cidr::new(address, 32).unwrap().into());
+        let cidr = crate::Ipv4Cidr::new(address, 32).unwrap();
+        let added = scene.stack.add_address(now, cidr.into());
+        assert_eq!(added, if number < 15 { Ok(()) } else { Err(AddressError::TooMany) });
     }
     assert_eq!(scene.stack.addresses().count(), 16);
 }

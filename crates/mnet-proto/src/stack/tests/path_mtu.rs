@@ -113,6 +113,6 @@ fn what_waits_for_a_neighbour_goes_by_what_was_known() {
 fn changes_of_routes_leave_what_is_known_of_paths() {
     let (mut scene, ..) = narrowed(1_000);
     let prefix = "203.0.113.0/24".parse().unwrap();
-    assert!(scene.stack.add_route(prefix, Some(PEER.into())));
+    scene.stack.add_route(prefix, Some(PEER.into())).unwrap();
     assert_eq!(passes(&mut scene, FAR), 1_000);
 }

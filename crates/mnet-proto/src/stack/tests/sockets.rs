@@ -172,7 +172,7 @@ fn a_datagram_leaves_from_the_address_that_it_is_asked_to() {
     let (mut scene, _) = host();
     let now = scene.now;
     let second = Ipv4Addr::new(10, 0, 0, 77);
-    assert!(scene.stack.add_address(now, "10.0.0.77/24".parse().unwrap()));
+    scene.stack.add_address(now, "10.0.0.77/24".parse().unwrap()).unwrap();
     scene.sent();
     let mut send = |source: IpAddr| {
         let packet = scene.pool.take().unwrap();

@@ -176,7 +176,7 @@ fn happen(scene: &mut Scene, socket: SocketId, happening: &Happening) -> Result<
         Happening::Route { to, add } => {
             let prefix = crate::Ipv4Cidr::new(DESTINATIONS[to], 32).unwrap().into();
             if add {
-                scene.stack.add_route(prefix, Some(OTHER.into()));
+                let _ = scene.stack.add_route(prefix, Some(OTHER.into()));
             } else {
                 scene.stack.remove_route(prefix, Some(OTHER.into()));
             }
@@ -184,7 +184,9 @@ fn happen(scene: &mut Scene, socket: SocketId, happening: &Happening) -> Result<
         Happening::Address { add } => {
             let other = Ipv4Addr::new(192, 0, 2, 2);
             if add {
-                scene.stack.add_address(scene.now, crate::Ipv4Cidr::new(other, 24).unwrap().into());
+                let _ = scene
+                    .stack
+                    .add_address(scene.now, crate::Ipv4Cidr::new(other, 24).unwrap().into());
             } else {
                 scene.stack.remove_address(scene.now, other.into());
             }

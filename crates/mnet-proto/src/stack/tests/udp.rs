@@ -77,7 +77,7 @@ fn port_0_sends_and_nobody_listens_there() {
 fn a_socket_on_one_address_hears_nothing_for_another() {
     let mut scene = Card::default().host(|_| ());
     let now = scene.now;
-    assert!(scene.stack.add_address(now, "10.0.0.3/24".parse().unwrap()));
+    scene.stack.add_address(now, "10.0.0.3/24".parse().unwrap()).unwrap();
     let second = Ipv4Addr::new(10, 0, 0, 3);
     let socket = scene.stack.udp_bind((second, 7)).unwrap();
     scene.sent();

@@ -35,7 +35,7 @@ fn one_on_all_addresses_answers_from_the_one_that_was_asked() {
     block_on(async {
         let second = Ipv4Addr::new(10, 0, 0, 77);
         let (a, b, _cable) = pair();
-        assert!(b.add_address(mnet::Ipv4Cidr::new(second, 24).unwrap()));
+        b.add_address(mnet::Ipv4Cidr::new(second, 24).unwrap()).unwrap();
         let mut server = b.udp().bind_multiple((ANY, 7).into()).await.unwrap();
         let server =
             spawn(async move { [answer_once(&mut server).await, answer_once(&mut server).await] });
@@ -63,7 +63,7 @@ fn one_on_a_single_address_has_one_and_hears_only_that() {
     block_on(async {
         let (a, b, _cable) = pair();
         let second = Ipv4Addr::new(10, 0, 0, 77);
-        assert!(b.add_address(mnet::Ipv4Cidr::new(second, 24).unwrap()));
+        b.add_address(mnet::Ipv4Cidr::new(second, 24).unwrap()).unwrap();
         let udp = b.udp();
         let (local, mut socket) = single(&udp, (ANY, 0).into()).await;
         assert_eq!(local.ip(), IpAddr::from(B));
