@@ -86,11 +86,6 @@ impl Image {
         Ok(Self { file, target, entry, segments, manifest })
     }
 
-    /// The bytes of its file.
-    pub(crate) fn file(&self) -> &[u8] {
-        &self.file
-    }
-
     /// What it is built for.
     pub(crate) fn target(&self) -> Target {
         self.target

@@ -25,17 +25,19 @@ pub(crate) enum Step {
     Load,
     Protect,
     Machine,
+    Forget,
     Filter,
 }
 
 impl Step {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Confine,
         Self::Close,
         Self::Map,
         Self::Load,
         Self::Protect,
         Self::Machine,
+        Self::Forget,
         Self::Filter,
     ];
 }

@@ -81,8 +81,10 @@ impl fmt::Display for Ending {
                 }
                 libc::SIGILL | libc::SIGTRAP => "it ran an instruction that is none (SIGILL)",
                 libc::SIGFPE => "it divided by zero or the like (SIGFPE)",
-                libc::SIGPIPE => "nobody reads its console any more (SIGPIPE)",
-                libc::SIGABRT => "seccomp refused its filter (SIGABRT)",
+                libc::SIGPIPE => {
+                    "nobody is at the other end of its console, or of a network, any more (SIGPIPE)"
+                }
+                libc::SIGABRT => "it could not be confined (SIGABRT)",
                 libc::SIGKILL => "somebody, or want of memory, killed it (SIGKILL)",
                 signal => return write!(f, "the image was ended by signal {signal}"),
             },
@@ -215,6 +217,7 @@ pub(crate) fn launch_error(report: &[u8], mem: Memory) -> Option<Error> {
         Step::Load => "load the image",
         Step::Protect => "protect the image's memory",
         Step::Machine => "make a virtual machine",
+        Step::Forget => "forget what the image is not to know (see /proc/self/maps)",
         Step::Filter => "confine the image's process by seccomp",
     };
     Some(Error::System { what, source })

@@ -1,17 +1,23 @@
 //! From a forked process to a running image.
 
 use std::arch::asm;
+use std::array;
 use std::convert::Infallible;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-use rustix::mm::{Advice, MprotectFlags, madvise};
+use rustix::io::Errno;
+use rustix::mm::MprotectFlags;
 use rustix::process::{Pid, Signal, getpid, kill_process};
+use seccompiler::apply_filter;
 use solo5_abi::spt::{BOOT_INFO_BASE, STACK_OFFSET};
 
 use super::Guest;
-use crate::image::PAGE;
+use super::traces::Traces;
 use crate::launch::{self, Failure, Step, close_all_but, confine, exit};
 use crate::memory::Memory;
+
+/// Most instructions of a seccomp program: the kernel takes no more (BPF_MAXINSNS).
+const MAX_FILTER: usize = 4_096;
 
 impl launch::Guest for Guest {
     unsafe fn enter(&self, parent: Pid, report: &OwnedFd) -> Result<Infallible, Failure> {
@@ -43,34 +49,26 @@ unsafe fn prepare(guest: &Guest, parent: Pid, report: RawFd) -> Result<Infallibl
         (segment.pages.clone(), flags)
     });
     let _protected = memory.protect(protections).map_err(|error| (Step::Protect, error))?;
-    // SAFETY: the image has its copy: from here on only its entry point is asked for.
-    unsafe { discard(guest.image.file()) };
+    let traces = Traces::find(guest.mem.bytes() as usize).map_err(|error| (Step::Forget, error))?;
+    // What is still needed is here, on the stack.
+    let (entry, stack) = (guest.image.entry(), guest.mem.bytes() - STACK_OFFSET);
+    let last = guest.filter.last().ok_or((Step::Filter, Errno::INVAL))?;
+    let filter: [_; MAX_FILTER] = array::from_fn(|at| guest.filter.get(at).unwrap_or(last).clone());
+    let filter = filter.get(..guest.filter.len()).ok_or((Step::Filter, Errno::TOOBIG))?;
 
     // SAFETY: `report` is not used any more but in the error path above, which is behind us.
     let closed = unsafe { close_all_but(&guest.descriptors, None) };
-    if closed.is_err() || seccompiler::apply_filter(&guest.filter).is_err() {
+    // SAFETY: `guest` is not looked at any more; what is called below works on what is on the stack, and
+    // allocates nothing. Control never comes back to whoever had something else.
+    let forgotten = unsafe { traces.forget() };
+    if closed.is_err() || forgotten.is_err() || apply_filter(filter).is_err() {
         // Nobody can be told any more but by a signal: one that no image can send itself.
         let _ = kill_process(getpid(), Signal::ABORT);
         exit(1)
     }
     // SAFETY: memory is mapped up to `mem_size`, and the entry point lies in a segment of the
     // image that was loaded and made executable; this process has nothing else left to do.
-    unsafe { jump(guest.image.entry(), guest.mem.bytes() - STACK_OFFSET) }
-}
-
-/// Gives the pages of what is not needed any more back to the host. That it does not is no failure.
-///
-/// # Safety
-/// The bytes lie in this process's own memory, and nobody reads them any more: they may be zero.
-unsafe fn discard(bytes: &[u8]) {
-    let page = PAGE as usize;
-    let whole = bytes.as_ptr().align_offset(page)..bytes.len();
-    let length = whole.len() / page * page;
-    if let Some(pages) = bytes.get(whole.start..whole.start + length) {
-        let start = pages.as_ptr().cast_mut().cast();
-        // SAFETY: these pages hold nothing else, and nobody reads them, as the caller promises.
-        let _ = unsafe { madvise(start, pages.len(), Advice::LinuxDontNeed) };
-    }
+    unsafe { jump(entry, stack) }
 }
 
 /// Starts the image: boot info in `rdi`, the stack at `stack`, everything else cleared.

@@ -2,6 +2,7 @@
 
 mod launch;
 mod seccomp;
+mod traces;
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 

@@ -7,9 +7,9 @@ use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::slice;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use std::{ptr, slice};
 
 use solo5_abi::Entry;
 use solo5_abi::spt::BOOT_INFO_BASE;
@@ -150,18 +150,78 @@ global_asm!(
     "reflector_end:",
 );
 
+// Looks for a word in its own address space, from where memory ends on: timerfd_settime fails with EFAULT
+// where nothing can be read. Writes what it finds to the console, with the 15 bytes behind the word. Looked
+// through is what lies where Linux puts programs and stacks if it does not choose at random.
+global_asm!(
+    "snoop:",
+    "mov r13d, [0x11024]",
+    "mov r12, 0x555555000000",
+    "mov r15, 0x555560000000",
+    "call 2f",
+    "mov r12, 0x7ffff0000000",
+    "mov r15, 0x7ffffffff000",
+    "call 2f",
+    "mov eax, 231",
+    "xor edi, edi",
+    "syscall",
+    "2: mov eax, 286",
+    "mov edi, r13d",
+    "xor esi, esi",
+    "mov rdx, r12",
+    "xor r10d, r10d",
+    "syscall",
+    "cmp rax, -14",
+    "je 5f",
+    "mov rbx, 0x4853494644524f57", // WORDFISH
+    "xor r14d, r14d",
+    "3: cmp qword ptr [r12 + r14], rbx",
+    "jne 4f",
+    "lea rsi, [r12 + r14]",
+    "mov eax, 1",
+    "mov edi, 1",
+    "mov edx, 16",
+    "syscall",
+    "4: inc r14d",
+    "cmp r14d, 4080",
+    "jbe 3b",
+    "5: add r12, 0x1000",
+    "cmp r12, r15",
+    "jb 2b",
+    "ret",
+    "snoop_end:",
+);
+
 unsafe extern "C" {
     safe static reflector: u8;
     safe static reflector_end: u8;
+    safe static snoop: u8;
+    safe static snoop_end: u8;
+}
+
+/// The code between two symbols.
+///
+/// # Safety
+/// They are begin and end of one of the pieces above.
+unsafe fn code(start: &'static u8, end: &'static u8) -> &'static [u8] {
+    let start = ptr::from_ref(start);
+    let length = ptr::from_ref(end).addr() - start.addr();
+    // SAFETY: as the caller promises, all between them is that piece's, in one section.
+    unsafe { slice::from_raw_parts(start, length) }
 }
 
 /// An image that echoes whatever UDP comes to its network `service`, on any port.
 pub(crate) fn reflect() -> Image {
-    let start = &raw const reflector;
-    let length = (&raw const reflector_end).addr() - start.addr();
-    // SAFETY: the two symbols are begin and end of the code above, in one section.
-    let code = unsafe { slice::from_raw_parts(start, length) };
+    // SAFETY: they are begin and end of the first piece.
+    let code = unsafe { code(&reflector, &reflector_end) };
     Image::new(&Elf::new(code, &[Entry::net("service")]))
+}
+
+/// An image that writes to the console each WORDFISH that it finds in its address space outside of its
+/// memory, if Linux does not choose at random where things are.
+pub(crate) fn snooper() -> Image {
+    // SAFETY: they are begin and end of the second piece.
+    Image::new(&Elf::new(unsafe { code(&snoop, &snoop_end) }, &[]))
 }
 
 /// An image in a file, which is removed in the end.
@@ -243,7 +303,9 @@ pub(crate) fn wait(mut child: Child) -> Output {
     };
     assert_eq!(status.signal().filter(|&signal| signal != libc::SIGKILL), None);
     if let Some(mut stdout) = child.stdout.take() {
-        stdout.read_to_string(&mut output.stdout).unwrap();
+        let mut bytes = Vec::new();
+        stdout.read_to_end(&mut bytes).unwrap();
+        output.stdout = String::from_utf8_lossy(&bytes).into_owned();
     }
     if let Some(mut stderr) = child.stderr.take() {
         stderr.read_to_string(&mut output.stderr).unwrap();

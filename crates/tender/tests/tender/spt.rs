@@ -373,3 +373,22 @@ fn an_image_has_nothing_open_but_its_console_and_its_devices() {
     assert_eq!(open, ["anon_inode:", "anon_inode:", "pipe:", "socket:"]);
     running.child.kill().unwrap();
 }
+
+#[test]
+fn an_image_finds_nothing_of_who_started_the_tender_in_its_address_space() {
+    let image = guest::snooper();
+    let secret = image.path.with_extension("WORDFISH-of-a-path");
+    fs::copy(&image.path, &secret).unwrap();
+    let mut command = guest::tender();
+    command.arg(&secret).env("TOKEN", "WORDFISH-of-the-environment");
+    // SAFETY: it makes one system call, which changes where the kernel puts this process's memory.
+    unsafe {
+        command.pre_exec(|| match libc::personality(libc::ADDR_NO_RANDOMIZE as libc::c_ulong) {
+            -1 => Err(std::io::Error::last_os_error()),
+            _ => Ok(()),
+        });
+    }
+    let output = output(command);
+    fs::remove_file(secret).unwrap();
+    assert_eq!((output.status, &*output.stdout, &*output.stderr), (0, "", ""));
+}
