@@ -125,7 +125,7 @@ pub enum Drop {
     NdpConflict,
     /// A message of neighbour discovery about someone of whom nobody wants to know.
     NdpForeign,
-    /// A route that a router advertised when there were as many as there may be.
+    /// A route, configured or told by a router or a DHCP server, for which there was no place.
     TooManyRoutes,
     /// An address, configured or made of a prefix, for which there was no place.
     TooManyAddresses,

@@ -234,7 +234,7 @@ fn take_address(ip: &mut Ip, now: Instant, prefix: Ipv6Cidr, preferred: Instant,
             own.preferred_until = preferred;
             own.valid_until = valid;
         }
-        Err(_) => ip.count(Drop::TooManyAddresses),
+        Err(error) => ip.count_refused(error),
     }
 }
 

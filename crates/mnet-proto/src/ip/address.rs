@@ -65,6 +65,9 @@ pub enum AddressError {
     /// The host has as many addresses of the family as it may.
     #[error("Too many addresses")]
     TooMany,
+    /// The host has as many routes as it may, and none to the address's link.
+    #[error("Too many routes for another link")]
+    TooManyRoutes,
     /// The host is configured not to speak its family.
     #[error("The host does not speak this family of addresses")]
     FamilyOff,

@@ -122,18 +122,19 @@ pub(crate) fn start(ip: &mut Ip, config: &Config, now: Instant) {
     }
     if let Ipv4Config::Static { addresses, gateway } = &config.ipv4 {
         for &cidr in addresses {
-            if add_address(ip, now, cidr, Origin::Static).is_err() {
-                ip.count(Drop::TooManyAddresses);
+            if let Err(error) = add_address(ip, now, cidr, Origin::Static) {
+                ip.count_refused(error);
             }
         }
-        if let Some(gateway) = *gateway {
-            add_route(ip, DEFAULT, Some(gateway), routes::Source::Static);
+        if gateway.is_some() && !add_route(ip, DEFAULT, *gateway, routes::Source::Static) {
+            ip.count(Drop::TooManyRoutes);
         }
     }
 }
 
-/// Gives the host an address that a host can have. The address is used at once, while others are asked if they have it: of one that is leased before anything leaves from it
-/// (RFC 2131 §4.4.1), as hosts that start together do not get theirs at the same time.
+/// Gives the host an address that a host can have. It is used at once, while others are asked if they
+/// have it: of one that is leased before anything leaves from it (RFC 2131 §4.4.1), as hosts that start
+/// together do not get theirs at the same time.
 pub(crate) fn add_address(
     ip: &mut Ip,
     now: Instant,
@@ -145,14 +146,14 @@ pub(crate) fn add_address(
     }
     address::check_new(&ip.v4.addresses, cidr.address(), ip.v4.max_addresses)?;
     let leased = origin == Origin::Dhcp;
+    let source = if leased { routes::Source::Dhcp } else { routes::Source::Static };
+    if cidr.prefix_len() < 32 && !add_route(ip, cidr, None, source) {
+        return Err(AddressError::TooManyRoutes);
+    }
     let delay = if leased { 0 } else { ip.random.next_u32() % PROBE_WAIT };
     let delay = Duration::from_millis(delay.into());
     let own = Own::new(cidr, origin, Claim::new(now, delay));
     ip.v4.addresses.push(own);
-    if cidr.prefix_len() < 32 {
-        let source = if leased { routes::Source::Dhcp } else { routes::Source::Static };
-        add_route(ip, cidr, None, source);
-    }
     ip.changed(AddressEvent::Added(own.describe()));
     Ok(())
 }
@@ -174,16 +175,15 @@ pub(crate) fn remove_address(ip: &mut Ip, address: Ipv4Addr) -> bool {
     true
 }
 
-/// Adds a route, if there are not too many.
+/// Adds a route; `false` if there are too many.
 pub(crate) fn add_route(
     ip: &mut Ip,
     prefix: Ipv4Cidr,
     gateway: Option<Ipv4Addr>,
     source: routes::Source,
-) {
-    ip.destinations.invalidate();
+) -> bool {
     let gateway = gateway.map(IpAddr::V4);
-    ip.routes.set(routes::Entry::new(prefix.network().into(), gateway, source));
+    ip.add_route(routes::Entry::new(prefix.network().into(), gateway, source))
 }
 
 /// Checks a datagram and takes its header off. Returns what is in it, if it is for us and whole.

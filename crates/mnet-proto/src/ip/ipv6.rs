@@ -95,14 +95,16 @@ pub(crate) fn start(ip: &mut Ip, config: &Config, now: Instant) {
     let delay = Duration::from_millis((ip.random.next_u32() % DELAY).into());
     slaac::start(ip, now, delay);
     for &cidr in &config.ipv6.addresses {
-        if add_address(ip, now, cidr, Origin::Static, delay).is_err() {
-            ip.count(Drop::TooManyAddresses);
+        if let Err(error) = add_address(ip, now, cidr, Origin::Static, delay) {
+            ip.count_refused(error);
         }
     }
     if let Some(gateway) = config.ipv6.gateway {
         let gateway = Some(gateway.into());
         let entry = routes::Entry::new(slaac::DEFAULT.into(), gateway, routes::Source::Static);
-        ip.routes.set(entry);
+        if !ip.add_route(entry) {
+            ip.count(Drop::TooManyRoutes);
+        }
     }
 }
 
@@ -126,7 +128,10 @@ pub(crate) fn add_address(
     }
     address::check_new(&ip.v6.addresses, address, ip.v6.max_addresses)?;
     if origin == Origin::Static && cidr.prefix_len() < 128 {
-        ip.routes.set(routes::Entry::new(cidr.network().into(), None, routes::Source::Static));
+        let link = routes::Entry::new(cidr.network().into(), None, routes::Source::Static);
+        if !ip.add_route(link) {
+            return Err(AddressError::TooManyRoutes);
+        }
     }
     join_group(ip, now, address);
     ip.v6.addresses.push(Own::new(cidr, origin, Claim::new(now, delay)));

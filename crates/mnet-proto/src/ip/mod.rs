@@ -246,6 +246,21 @@ impl Ip {
         self.events.push_back(event);
     }
 
+    /// Counts what kept the host from having an address, if it is one of its bounds.
+    pub(crate) fn count_refused(&mut self, error: AddressError) {
+        match error {
+            AddressError::TooMany => self.count(Drop::TooManyAddresses),
+            AddressError::TooManyRoutes => self.count(Drop::TooManyRoutes),
+            AddressError::NotHost | AddressError::InUse | AddressError::FamilyOff => {}
+        }
+    }
+
+    /// Adds a route, and forgets what followed from there being none; `false` if there are too many.
+    pub(crate) fn add_route(&mut self, route: routes::Entry) -> bool {
+        self.destinations.invalidate();
+        self.routes.set(route)
+    }
+
     /// Forgets what followed from a route that is no more. By who is no router any more nothing goes,
     /// whoever has said so (RFC 4861 §6.3.5).
     pub(crate) fn lost(&mut self, route: &routes::Entry) {

@@ -77,8 +77,8 @@ impl Stack {
         };
         if !{ own }.any(same) {
             self.drop_lease();
-            if ipv4::add_address(&mut self.ip, now, lease.address, Origin::Dhcp).is_err() {
-                self.ip.count(Drop::TooManyAddresses);
+            if let Err(error) = ipv4::add_address(&mut self.ip, now, lease.address, Origin::Dhcp) {
+                self.ip.count_refused(error);
             }
             arp::handle_timeout(&mut self.ip, now);
             // What groups the host is in could be said only from 0.0.0.0 up to now.
@@ -91,7 +91,9 @@ impl Stack {
             route.source == routes::Source::Dhcp && route.prefix != lease.address.network().into()
         });
         for &(prefix, gateway) in &lease.routes {
-            ipv4::add_route(&mut self.ip, prefix, gateway, routes::Source::Dhcp);
+            if !ipv4::add_route(&mut self.ip, prefix, gateway, routes::Source::Dhcp) {
+                self.ip.count(Drop::TooManyRoutes);
+            }
         }
         self.ip.act(now);
     }

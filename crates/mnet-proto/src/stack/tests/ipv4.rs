@@ -379,3 +379,12 @@ fn more_routes_than_are_kept_leave_those_that_are_there() {
     }
     assert_eq!(scene.stack.addresses().count(), 16);
 }
+
+#[test]
+fn an_address_for_whose_link_there_is_no_room_among_the_routes_is_refused() {
+    let mut scene = Scene::with(|config| config.routes = 1);
+    let added = scene.stack.add_address(scene.now, "192.0.2.2/24".parse().unwrap());
+    assert_eq!(added, Err(AddressError::TooManyRoutes));
+    assert_eq!(scene.stack.addresses().count(), 1);
+    scene.stack.add_address(scene.now, "192.0.2.2/32".parse().unwrap()).unwrap();
+}

@@ -516,3 +516,21 @@ fn a_large_datagram_comes_and_goes_in_fragments() {
     assert_eq!(checksum(host(), peer(), UDP, &whole), 0);
     assert_eq!(&whole[8..], payload);
 }
+
+#[test]
+fn a_prefix_that_comes_with_an_address_is_on_the_link_for_whom_was_sent_to_before_too() {
+    for known in [false, true] {
+        let mut scene = scene();
+        scene.advertise(&link_option(1, ROUTER_MAC));
+        let to = a("2001:db8:7::9");
+        for _ in 0..3 {
+            if known {
+                assert_eq!(sends(&mut scene, to).to, ROUTER_MAC);
+            }
+        }
+        scene.stack.add_address(scene.now, "2001:db8:7::2/64".parse().unwrap()).unwrap();
+        scene.drive(Duration::from_millis(900));
+        let asked = sends(&mut scene, to);
+        assert_eq!(asked.kind(), Some((135, 0)), "{known}");
+    }
+}
