@@ -13,7 +13,6 @@
 //! looked at and, if nothing can run, waited for, or else the next timer.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
@@ -130,21 +129,33 @@ fn can_run() -> usize {
 struct Tasks {
     // There while they are run.
     inbox: Option<Inbox>,
-    // By the tasks' indices, and those of them that are free.
+    // By the tasks' indices.
     entries: Vec<Entry>,
-    free: Vec<usize>,
-    queue: VecDeque<Id>,
+    // The first of the entries in the queue, the last if there is one, and how many there are.
+    first: u32,
+    last: u32,
+    queued: usize,
+    // The first of the free ones.
+    free: u32,
     spawned: u32,
 }
 
+/// In one cache line, as it is a power of two.
+#[repr(align(32))]
 struct Entry {
+    task: Option<Task>,
     // Nobody's, if there is no task.
     id: Id,
-    // Whether it is in the queue.
-    queued: bool,
+    // The entry behind it in the list in which it is: the queue, or that of the free ones.
+    next: u32,
     aborted: bool,
-    task: Option<Task>,
 }
+
+// No entries have these indices.
+/// There is no entry behind it.
+const END: u32 = u32::MAX;
+/// It is in no list.
+const UNLISTED: u32 = u32::MAX - 1;
 
 /// A future that stays where it is until it is dropped.
 struct Task {
@@ -210,7 +221,7 @@ impl Turn {
         // It is a number: there is nothing to drop.
         let waker = ManuallyDrop::new(id.waker());
         if future.poll(&mut Context::from_waker(&waker)).is_ready() {
-            let ended = TASKS.with(|tasks| tasks.borrow_mut().remove(id));
+            let ended = TASKS.with(|tasks| tasks.borrow_mut().remove(id.index()));
             drop(ended);
         }
     }
@@ -221,18 +232,22 @@ impl Tasks {
         Self {
             inbox: None,
             entries: Vec::new(),
-            free: Vec::new(),
-            queue: VecDeque::new(),
+            first: END,
+            last: END,
+            queued: 0,
+            free: END,
             spawned: 0,
         }
     }
 
     fn add(&mut self, inbox: u16, task: Task) -> Id {
-        let index = self.free.pop().unwrap_or(self.entries.len());
+        let free = self.entries.get(self.free as usize).map(|entry| (self.free, entry.next));
+        let (index, next) = free.unwrap_or((self.entries.len() as u32, END));
+        self.free = next;
         let id = Id::new(inbox, index, self.spawned);
         self.spawned = self.spawned.wrapping_add(1);
-        let entry = Entry { id, queued: false, aborted: false, task: Some(task) };
-        match self.entries.get_mut(index) {
+        let entry = Entry { task: Some(task), id, next: UNLISTED, aborted: false };
+        match self.entries.get_mut(index as usize) {
             Some(free) => *free = entry,
             None => self.entries.push(entry),
         }
@@ -242,16 +257,24 @@ impl Tasks {
 
     #[inline]
     fn entry(&mut self, id: Id) -> Option<&mut Entry> {
-        self.entries.get_mut(id.index()).filter(|entry| entry.id == id)
+        self.entries.get_mut(id.index() as usize).filter(|entry| entry.id == id)
     }
 
     /// Puts a task into the queue, unless it is there; `false` if it is none of these.
     #[inline]
     fn wake(&mut self, id: Id) -> bool {
         let Some(entry) = self.entry(id) else { return false };
-        if !mem::replace(&mut entry.queued, true) {
-            self.queue.push_back(id);
+        if entry.next != UNLISTED {
+            return true;
         }
+        entry.next = END;
+        if self.first == END {
+            self.first = id.index();
+        } else if let Some(last) = self.entries.get_mut(self.last as usize) {
+            last.next = id.index();
+        }
+        self.last = id.index();
+        self.queued += 1;
         true
     }
 
@@ -267,27 +290,31 @@ impl Tasks {
         woken.into_iter().flatten().for_each(|id| {
             self.wake(id);
         });
-        self.queue.len()
+        self.queued
     }
 
     #[inline]
     fn next(&mut self) -> Option<Turn> {
-        let id = self.queue.pop_front()?;
-        let Some(entry) = self.entry(id) else { return Some(Turn::Drop(None)) };
-        entry.queued = false;
-        if entry.aborted {
-            return Some(Turn::Drop(self.remove(id)));
-        }
-        Some(entry.task.as_ref().map_or(Turn::Drop(None), |task| Turn::Poll(id, task.future)))
+        let index = self.first;
+        let entry = self.entries.get_mut(index as usize)?;
+        self.first = mem::replace(&mut entry.next, UNLISTED);
+        self.queued -= 1;
+        Some(match &entry.task {
+            Some(task) if !entry.aborted => Turn::Poll(entry.id, task.future),
+            _ => Turn::Drop(self.remove(index)),
+        })
     }
 
-    /// Takes a task out, if it is there. Who drops it must leave the table free for it to use.
+    /// Takes a task out, if it is there. Who drops it must leave the table free for it to use. An entry
+    /// in the queue is not free before its turn.
     #[cold]
-    fn remove(&mut self, id: Id) -> Option<Task> {
-        let entry = self.entry(id)?;
+    fn remove(&mut self, index: u32) -> Option<Task> {
+        let entry = self.entries.get_mut(index as usize)?;
         entry.id = Id::NOBODY;
         let task = entry.task.take();
-        self.free.push(id.index());
+        if entry.next == UNLISTED {
+            entry.next = mem::replace(&mut self.free, index);
+        }
         task
     }
 }
@@ -311,17 +338,17 @@ impl Id {
 
     /// # Panics
     /// If there are 2^24 tasks.
-    fn new(inbox: u16, index: usize, generation: u32) -> Self {
+    fn new(inbox: u16, index: u32, generation: u32) -> Self {
         assert!(index < (1 << INBOX) - 1, "there are so many tasks");
-        Self(index as u64 | u64::from(inbox) << INBOX | u64::from(generation) << GENERATION)
+        Self(u64::from(index) | u64::from(inbox) << INBOX | u64::from(generation) << GENERATION)
     }
 
     fn inbox(self) -> u16 {
         (self.0 >> INBOX) as u16
     }
 
-    fn index(self) -> usize {
-        self.0 as usize & ((1 << INBOX) - 1)
+    fn index(self) -> u32 {
+        self.0 as u32 & ((1 << INBOX) - 1)
     }
 
     fn waker(self) -> Waker {
