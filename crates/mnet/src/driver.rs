@@ -17,7 +17,11 @@ use crate::shared::{Shared, State};
 const BATCH: usize = 64;
 
 /// Drives a stack until its last handle is dropped, or its device is gone.
-pub(crate) async fn drive(shared: Weak<Shared<Stack>>, device: impl Device, name: String) {
+pub(crate) fn drive(
+    shared: Weak<Shared<Stack>>,
+    device: impl Device,
+    name: String,
+) -> impl Future<Output = ()> {
     let mut driver = Driver {
         device,
         name,
@@ -25,7 +29,7 @@ pub(crate) async fn drive(shared: Weak<Shared<Stack>>, device: impl Device, name
         due: Instant::FAR_FUTURE,
         timer: sleep_until(Instant::FAR_FUTURE),
     };
-    poll_fn(|cx| {
+    poll_fn(move |cx| {
         let Some(shared) = shared.upgrade() else { return Poll::Ready(()) };
         let mut state = shared.state.borrow_mut();
         match driver.turn(cx, &shared, &mut state) {
@@ -36,7 +40,6 @@ pub(crate) async fn drive(shared: Weak<Shared<Stack>>, device: impl Device, name
             }
         }
     })
-    .await;
 }
 
 struct Driver<D> {
