@@ -40,13 +40,15 @@ struct Buffer {
     control_block: [u64; CONTROL_BLOCK],
     // Where it goes back to; nowhere while it is there.
     pool: Option<Rc<Shared>>,
+    // While it is there, the one that was there before it.
+    next: Option<Box<Buffer>>,
 }
 
 impl Buffer {
     fn new(bytes: Vec<u8>) -> Self {
         let (start, end, size) = (HEADROOM as u32, HEADROOM as u32, bytes.len());
-        let (large, control_block, pool) = (false, [0; CONTROL_BLOCK], None);
-        Self { start, end, bytes, size, large, control_block, pool }
+        let (large, control_block) = (false, [0; CONTROL_BLOCK]);
+        Self { start, end, bytes, size, large, control_block, pool: None, next: None }
     }
 
     /// Sees to it that the first `count` bytes are there, of those that there may be.
@@ -292,8 +294,7 @@ impl Drop for Packet {
         if buffer.large {
             pool.large_used.set(pool.large_used.get() - buffer.size);
         } else {
-            // The vector has had room for every buffer of the pool since the pool was made.
-            pool.free.borrow_mut().push(buffer);
+            pool.push(buffer);
         }
     }
 }

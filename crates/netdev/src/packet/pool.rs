@@ -1,7 +1,7 @@
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
-use core::cell::{Cell, RefCell};
+use core::cell::Cell;
 use core::{fmt, mem};
 
 use super::{Buffer, HEADROOM, Packet};
@@ -19,13 +19,40 @@ pub struct Pool {
 }
 
 pub(super) struct Shared {
-    #[expect(clippy::vec_box, reason = "a packet is its box")]
-    pub(super) free: RefCell<Vec<Box<Buffer>>>,
+    // The buffer that came back last, which has the others behind it, and how many there are.
+    free: Cell<Option<Box<Buffer>>>,
+    available: Cell<usize>,
     packets: usize,
     size: usize,
     // In bytes: what the buffers of large packets may take up, and what they do.
     pub(super) large: Cell<usize>,
     pub(super) large_used: Cell<usize>,
+}
+
+impl Shared {
+    #[inline]
+    pub(super) fn push(&self, mut buffer: Box<Buffer>) {
+        // There was none, neither behind it nor in place of what was taken: not worth looking whether
+        // there is something to drop.
+        mem::forget(mem::replace(&mut buffer.next, self.free.take()));
+        mem::forget(self.free.replace(Some(buffer)));
+        self.available.set(self.available.get() + 1);
+    }
+
+    #[inline]
+    fn pop(&self) -> Option<Box<Buffer>> {
+        let mut buffer = self.free.take()?;
+        mem::forget(self.free.replace(buffer.next.take()));
+        self.available.set(self.available.get() - 1);
+        Some(buffer)
+    }
+}
+
+impl Drop for Shared {
+    /// Drops one by one: each would drop those behind it, on the stack.
+    fn drop(&mut self) {
+        while self.pop().is_some() {}
+    }
 }
 
 impl Pool {
@@ -46,17 +73,16 @@ impl Pool {
     #[must_use]
     pub fn try_new(packets: usize, size: usize) -> Option<Self> {
         assert!(size > HEADROOM && size <= usize::from(u16::MAX), "a packet of {size} bytes");
-        let mut free = Vec::new();
-        free.try_reserve_exact(packets).ok()?;
+        let (large, large_used) = (Cell::new(LARGE), Cell::new(0));
+        let (free, available) = (Cell::new(None), Cell::new(0));
+        let shared = Shared { free, available, packets, size, large, large_used };
         for _ in 0..packets {
             let mut bytes = Vec::new();
             bytes.try_reserve_exact(size).ok()?;
             bytes.resize(size, 0);
-            free.push(Box::new(Buffer::new(bytes)));
+            shared.push(Box::new(Buffer::new(bytes)));
         }
-        let free = RefCell::new(free);
-        let (large, large_used) = (Cell::new(LARGE), Cell::new(0));
-        Some(Self { shared: Rc::new(Shared { free, packets, size, large, large_used }) })
+        Some(Self { shared: Rc::new(shared) })
     }
 
     /// The same pool, whose large packets may take up `bytes`, each [`HEADROOM`] included. It is
@@ -87,11 +113,10 @@ impl Pool {
     /// Takes a packet, unless there are so few.
     #[inline]
     fn take_unless(&self, few: usize) -> Option<Packet> {
-        let mut free = self.shared.free.borrow_mut();
-        if free.len() <= few {
+        if self.available() <= few {
             return None;
         }
-        let mut buffer = free.pop()?;
+        let mut buffer = self.shared.pop()?;
         buffer.start = HEADROOM as u32;
         buffer.end = HEADROOM as u32;
         // It had none, which is not worth looking whether there is something to drop.
@@ -133,8 +158,9 @@ impl Pool {
 
     /// How many packets are free, large ones aside.
     #[must_use]
+    #[inline]
     pub fn available(&self) -> usize {
-        self.shared.free.borrow().len()
+        self.shared.available.get()
     }
 
     /// How many bytes large packets may take up, all together.
