@@ -18,6 +18,7 @@ mod host;
 #[cfg(feature = "layers")]
 mod layers;
 mod options;
+mod send;
 mod shared;
 mod socket;
 mod stack;

@@ -71,6 +71,16 @@ impl Shared {
         Ok(packet)
     }
 
+    /// Takes a packet with a copy of `payload` in it.
+    pub(crate) fn packet_of(&self, payload: &[u8]) -> Result<Packet, SendError> {
+        if payload.len() > MAX_PAYLOAD_V6 {
+            return Err(SendError::PacketTooBig { mtu: u16::MAX });
+        }
+        let packet = self.pool.take_sized(payload.len());
+        let filled = packet.and_then(|mut packet| packet.extend(payload).then_some(packet));
+        filled.ok_or(SendError::NoBuffer)
+    }
+
     /// Whether so many frames wait for the device that more should wait themselves.
     pub(crate) fn is_congested(&self) -> bool {
         self.state.borrow().host.is_congested()
@@ -100,33 +110,6 @@ impl Shared {
         Until { shared: self, enough, waiting, key: WaitKey::default() }
     }
 
-    /// Sends a packet's window as the payload of a datagram.
-    pub(crate) fn send(
-        &self,
-        local: Local,
-        to: Destination,
-        packet: Packet,
-    ) -> Result<(), SendError> {
-        let mut state = self.state.borrow_mut();
-        state.host.udp_send(now_coarse(), local, to, packet)?;
-        state.wake_driver();
-        Ok(())
-    }
-
-    /// Sends, if the device takes frames now.
-    pub(crate) fn try_send(
-        &self,
-        local: Local,
-        to: Destination,
-        length: usize,
-        fill: impl FnOnce(&mut [u8]),
-    ) -> Result<(), SendError> {
-        if self.is_congested() {
-            return Err(SendError::WouldBlock);
-        }
-        self.send_with(local, to, length, fill)
-    }
-
     /// Sends a datagram of `length` bytes that `fill` writes, whether the device takes frames or not.
     #[inline]
     pub(crate) fn send_with(
@@ -138,7 +121,7 @@ impl Shared {
     ) -> Result<(), SendError> {
         let mut packet = self.packet_now(length)?;
         fill(packet.bytes_mut());
-        self.send(local, to, packet)
+        self.state.borrow_mut().send(local, to, packet)
     }
 
     /// Waits for what `take` takes.
@@ -235,6 +218,25 @@ impl State {
     pub(crate) fn reader(&mut self, port: u16) -> Result<SocketId, BindError> {
         let id = self.host.udp_reader(port)?;
         Ok(self.with_place(id))
+    }
+
+    /// Whether an ICMP error has said that a socket's peer cannot be reached.
+    #[inline]
+    pub(crate) fn check(&mut self, socket: SocketId) -> Result<(), SendError> {
+        let failure = self.host.udp_mut().receive_failure(socket);
+        failure.map_or(Ok(()), |error| Err(SendError::DestinationUnreachable(error)))
+    }
+
+    /// Sends a packet's window as the payload of a datagram.
+    pub(crate) fn send(
+        &mut self,
+        local: Local,
+        to: Destination,
+        packet: Packet,
+    ) -> Result<(), SendError> {
+        self.host.udp_send(now_coarse(), local, to, packet)?;
+        self.wake_driver();
+        Ok(())
     }
 
     fn with_place(&mut self, id: SocketId) -> SocketId {

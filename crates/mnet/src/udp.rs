@@ -3,12 +3,13 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
-use mkernel::now_coarse;
+use mkernel::{WaitKey, now_coarse};
 use mnet_proto::{BindError, Destination, Local, SendError};
 
 use crate::datagram::Datagram;
 use crate::error::RecvError;
 use crate::options::RecvOptions;
+use crate::send::SendTo;
 use crate::shared::{Next, Shared};
 use crate::socket::UdpSocket;
 
@@ -189,8 +190,8 @@ impl Udp {
         payload: &[u8],
         to: impl Into<Destination>,
     ) -> Result<(), SendError> {
-        let fill = |room: &mut [u8]| room.copy_from_slice(payload);
-        send_with(&self.shared, from.into(), to.into(), payload.len(), fill).await
+        let (shared, local, to) = (&*self.shared, from.into(), to.into());
+        SendTo { shared, socket: None, local, to, payload, key: WaitKey::default() }.await
     }
 
     /// Sends a datagram of `length` bytes from a random port, as [`Udp::send_to`] does. `fill`

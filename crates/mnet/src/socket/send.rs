@@ -1,9 +1,11 @@
 use core::num::NonZeroU16;
 use core::task::{Context, Poll, ready};
 
+use mkernel::WaitKey;
 use mnet_proto::{Destination, SendError};
 
 use super::{Bound, UdpSocket};
+use crate::send::SendTo;
 use crate::udp::send_with;
 
 /// # Sending
@@ -32,18 +34,19 @@ impl UdpSocket {
     /// # Errors
     /// [`SendError`] if it is known that it will not arrive; of a connected socket, also if an ICMP
     /// error has said so of one before, and then nothing is sent.
-    pub async fn send_to(
-        &self,
-        payload: &[u8],
+    #[inline]
+    pub fn send_to<'a>(
+        &'a self,
+        payload: &'a [u8],
         to: impl Into<Destination>,
-    ) -> Result<(), SendError> {
-        self.check()?;
-        let Bound { shared, local, .. } = &*self.bound;
-        if shared.is_congested() {
-            shared.uncongested().await;
-        }
-        let fill = |room: &mut [u8]| room.copy_from_slice(payload);
-        shared.send_with(*local, to.into(), payload.len(), fill)
+    ) -> impl Future<Output = Result<(), SendError>> {
+        self.to_send(payload, to.into())
+    }
+
+    fn to_send<'a>(&'a self, payload: &'a [u8], to: Destination) -> SendTo<'a> {
+        let Bound { shared, id, local } = &*self.bound;
+        let (socket, local, key) = (Some(*id), *local, WaitKey::default());
+        SendTo { shared, socket, local, to, payload, key }
     }
 
     /// Sends a datagram of `length` bytes. `fill` writes its payload straight into the packet; what it
@@ -149,7 +152,7 @@ impl UdpSocket {
     /// # Errors
     /// [`SendError::WouldBlock`] if it does not, and as [`UdpSocket::send_to`].
     pub fn try_send_to(&self, payload: &[u8], to: impl Into<Destination>) -> Result<(), SendError> {
-        self.try_send_with(to, payload.len(), |room| room.copy_from_slice(payload))
+        self.to_send(payload, to.into()).send_now()
     }
 
     /// Sends a datagram as [`UdpSocket::send_with`] does, if the device takes frames now.
@@ -163,7 +166,11 @@ impl UdpSocket {
         fill: impl FnOnce(&mut [u8]),
     ) -> Result<(), SendError> {
         self.check()?;
-        self.bound.shared.try_send(self.bound.local, to.into(), length, fill)
+        let Bound { shared, local, .. } = &*self.bound;
+        if shared.is_congested() {
+            return Err(SendError::WouldBlock);
+        }
+        shared.send_with(*local, to.into(), length, fill)
     }
 
     /// Sends a datagram to the peer, if the device takes frames now.
@@ -208,9 +215,6 @@ impl UdpSocket {
     /// Whether an ICMP error has said that the peer cannot be reached.
     #[inline]
     fn check(&self) -> Result<(), SendError> {
-        let Bound { shared, id, .. } = &*self.bound;
-        let mut state = shared.state.borrow_mut();
-        let failure = state.host.udp_mut().receive_failure(*id);
-        failure.map_or(Ok(()), |error| Err(SendError::DestinationUnreachable(error)))
+        self.bound.shared.state.borrow_mut().check(self.bound.id)
     }
 }
