@@ -1,5 +1,6 @@
 //! What all handles of a stack share.
 
+use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
@@ -35,14 +36,22 @@ pub(crate) struct State<H: ?Sized = Host> {
     pub(crate) host: H,
 }
 
-/// Who waits for what of a socket.
+/// Who waits for what of a socket. It is in one cache line: of many sockets, none is in the cache.
 #[derive(Default)]
+#[repr(align(32))]
 struct Socket {
     /// For datagrams and errors.
     readers: WaitList,
-    /// The place there of whoever last polled it to receive.
+    /// Those who poll it, if anybody ever has.
+    polled: Option<Box<Polled>>,
+}
+
+/// The places of those who poll a socket.
+#[derive(Default)]
+struct Polled {
+    /// Among its readers, of whoever last polled it to receive.
     receiver: WaitKey,
-    /// The place among all senders of whoever last polled it to send.
+    /// Among all senders, of whoever last polled it to send.
     sender: WaitKey,
 }
 
@@ -140,7 +149,8 @@ impl Shared {
     ) -> Poll<T::Output> {
         let mut state = self.state.borrow_mut();
         let taken = take.take(&mut state.host, id);
-        let Socket { readers, receiver, .. } = state.socket(id);
+        let Socket { readers, polled } = state.socket(id);
+        let Polled { receiver, .. } = &mut **polled.get_or_insert_default();
         match taken {
             Some(taken) => {
                 readers.remove(receiver);
@@ -158,7 +168,8 @@ impl Shared {
     pub(crate) fn poll_uncongested(&self, id: SocketId, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state.borrow_mut();
         let State { host, senders, sockets, .. } = &mut *state;
-        let Socket { sender, .. } = &mut sockets[usize::from(id.number())];
+        let Socket { polled, .. } = &mut sockets[usize::from(id.number())];
+        let Polled { sender, .. } = &mut **polled.get_or_insert_default();
         if host.is_congested() {
             senders.register(sender, cx.waker());
             return Poll::Pending;
@@ -251,9 +262,11 @@ impl State {
     pub(crate) fn close(&mut self, id: SocketId) {
         self.host.udp_close(now_coarse(), id);
         let Self { senders, sockets, .. } = self;
-        let Socket { readers, receiver, sender } = &mut sockets[usize::from(id.number())];
-        readers.remove(receiver);
-        senders.remove(sender);
+        let Socket { readers, polled } = &mut sockets[usize::from(id.number())];
+        if let Some(mut polled) = polled.take() {
+            readers.remove(&mut polled.receiver);
+            senders.remove(&mut polled.sender);
+        }
         self.wake_driver();
     }
 }
