@@ -16,6 +16,9 @@ mod send;
 /// is free again when the last is dropped.
 #[derive(Clone)]
 pub struct UdpSocket {
+    // Beside what they are in, too: of many sockets, what receiving need not look at is not in the cache.
+    shared: Rc<Shared>,
+    id: SocketId,
     bound: Rc<Bound>,
 }
 
@@ -33,7 +36,8 @@ impl Drop for Bound {
 
 impl UdpSocket {
     pub(crate) fn new(shared: Rc<Shared>, id: SocketId, local: Local) -> Self {
-        Self { bound: Rc::new(Bound { shared, id, local }) }
+        let bound = Rc::new(Bound { shared: Rc::clone(&shared), id, local });
+        Self { shared, id, bound }
     }
 
     /// What it is bound to; its port is never 0.
@@ -61,14 +65,14 @@ impl UdpSocket {
     /// [`SendError`], if there is no way to the peer; [`SendError::FamilyMismatch`], if the socket is
     /// bound to an address of the other family.
     pub fn connect(&self, peer: impl Into<SocketAddr>) -> Result<(), SendError> {
-        let Bound { shared, id, .. } = &*self.bound;
+        let Self { shared, id, .. } = self;
         let mut state = shared.state.borrow_mut();
         state.host.udp_connect(now_coarse(), *id, Some(peer.into()))
     }
 
     /// Lets it speak to everybody again.
     pub fn disconnect(&self) {
-        let Bound { shared, id, .. } = &*self.bound;
+        let Self { shared, id, .. } = self;
         let mut state = shared.state.borrow_mut();
         // Only a peer can be refused.
         let _ = state.host.udp_connect(now_coarse(), *id, None);
@@ -77,7 +81,7 @@ impl UdpSocket {
     /// The only one that it speaks to, if it is connected.
     #[must_use]
     pub fn peer(&self) -> Option<SocketAddr> {
-        self.bound.shared.state.borrow().host.udp().peer(self.bound.id)
+        self.shared.state.borrow().host.udp().peer(self.id)
     }
 
     /// Joins a group: from now on the socket gets what is sent to it, from all sources, or from some.
@@ -101,7 +105,7 @@ impl UdpSocket {
     /// # Errors
     /// [`JoinError`], which says why not.
     pub fn join(&self, group: impl Into<IpAddr>, filter: Filter) -> Result<(), JoinError> {
-        let Bound { shared, id, .. } = &*self.bound;
+        let Self { shared, id, .. } = self;
         let mut state = shared.state.borrow_mut();
         state.host.udp_join(now_coarse(), *id, group.into(), filter)?;
         state.wake_driver();
@@ -111,7 +115,7 @@ impl UdpSocket {
     /// Leaves a group, as RFC 3376 §5.1 and RFC 3810 §6.1 say; `false` if it was not in it. A socket
     /// that is dropped leaves all.
     pub fn leave(&self, group: impl Into<IpAddr>) -> bool {
-        let Bound { shared, id, .. } = &*self.bound;
+        let Self { shared, id, .. } = self;
         let mut state = shared.state.borrow_mut();
         let left = state.host.udp_leave(now_coarse(), *id, group.into());
         state.wake_driver();
@@ -131,21 +135,21 @@ impl UdpSocket {
     /// # Ok(()) });
     /// ```
     pub fn set_broadcast(&self, allowed: bool) {
-        let mut state = self.bound.shared.state.borrow_mut();
-        state.host.udp_mut().set_broadcast(self.bound.id, allowed);
+        let mut state = self.shared.state.borrow_mut();
+        state.host.udp_mut().set_broadcast(self.id, allowed);
     }
 
     /// Whether it may get what is sent to everybody, and send to everybody.
     #[must_use]
     pub fn broadcast(&self) -> bool {
-        self.bound.shared.state.borrow().host.udp().may_broadcast(self.bound.id)
+        self.shared.state.borrow().host.udp().may_broadcast(self.id)
     }
 
     /// What it asks for with all that it sends.
     #[must_use]
     pub fn options(&self) -> Options {
-        let state = self.bound.shared.state.borrow();
-        state.host.udp().options(self.bound.id).unwrap_or_default()
+        let state = self.shared.state.borrow();
+        state.host.udp().options(self.id).unwrap_or_default()
     }
 
     /// Changes what it asks for with all that it sends: from now on, and of all clones.
@@ -156,8 +160,8 @@ impl UdpSocket {
     /// # }
     /// ```
     pub fn set_options(&self, options: Options) {
-        let mut state = self.bound.shared.state.borrow_mut();
-        state.host.udp_mut().set_options(self.bound.id, options);
+        let mut state = self.shared.state.borrow_mut();
+        state.host.udp_mut().set_options(self.id, options);
     }
 
     /// Lets what it sends to one host have this TTL (RFC 791) or hop limit (RFC 8200): 1 to 255 hops.
@@ -169,15 +173,15 @@ impl UdpSocket {
     /// Lets what it sends to groups have this TTL or hop limit. At first it is 1, which keeps it on
     /// the link (RFC 1112 §6.1).
     pub fn set_multicast_hop_limit(&self, hop_limit: u8) {
-        let mut state = self.bound.shared.state.borrow_mut();
-        state.host.udp_mut().set_multicast_hop_limit(self.bound.id, hop_limit);
+        let mut state = self.shared.state.borrow_mut();
+        state.host.udp_mut().set_multicast_hop_limit(self.id, hop_limit);
     }
 
     /// The TTL or hop limit of what it sends to groups.
     #[must_use]
     pub fn multicast_hop_limit(&self) -> u8 {
-        let state = self.bound.shared.state.borrow();
-        state.host.udp().multicast_hop_limit(self.bound.id).unwrap_or(1)
+        let state = self.shared.state.borrow();
+        state.host.udp().multicast_hop_limit(self.id).unwrap_or(1)
     }
 
     /// Lets what it sends have this DSCP, 0 to 63 (RFC 2474). The lower six bits count: 64 is 0
@@ -203,15 +207,15 @@ impl UdpSocket {
     /// # Errors
     /// [`SendError::RouteNotFound`] if there is no way there.
     pub fn path_mtu(&self, destination: impl Into<IpAddr>) -> Result<u16, SendError> {
-        let mut state = self.bound.shared.state.borrow_mut();
+        let mut state = self.shared.state.borrow_mut();
         state.host.path_mtu(now_coarse(), destination.into())
     }
 
     /// Its counters, as they are now.
     #[must_use]
     pub fn stats(&self) -> SocketStats {
-        let state = self.bound.shared.state.borrow();
-        state.host.udp().stats(self.bound.id).unwrap_or_default()
+        let state = self.shared.state.borrow();
+        state.host.udp().stats(self.id).unwrap_or_default()
     }
 }
 

@@ -5,7 +5,7 @@ use core::task::{Context, Poll};
 
 use mnet_proto::Report;
 
-use super::{Bound, UdpSocket};
+use super::UdpSocket;
 use crate::datagram::Datagram;
 use crate::error::RecvError;
 use crate::options::RecvOptions;
@@ -40,7 +40,7 @@ impl UdpSocket {
         let copy = Map(|datagram: mnet_proto::Datagram| {
             (copy(datagram.payload(), buffer), datagram.remote())
         });
-        self.bound.shared.receive(self.bound.id, copy)
+        self.shared.receive(self.id, copy)
     }
 
     /// Receives as [`UdpSocket::recv_from`] does: from one address only, or until a trigger fires.
@@ -52,7 +52,7 @@ impl UdpSocket {
         buffer: &mut [u8],
         options: RecvOptions<'_>,
     ) -> Result<(usize, SocketAddr), RecvError> {
-        let datagram = options.receive(&self.bound.shared, self.bound.id).await?;
+        let datagram = options.receive(&self.shared, self.id).await?;
         Ok((copy(datagram.payload(), buffer), datagram.remote()))
     }
 
@@ -80,7 +80,7 @@ impl UdpSocket {
     /// As [`UdpSocket::recv_from`].
     #[inline]
     pub fn recv_datagram(&self) -> impl Future<Output = Result<Datagram, RecvError>> {
-        let Bound { shared, id, .. } = &*self.bound;
+        let Self { shared, id, .. } = self;
         shared.receive(*id, Map(|datagram| Datagram::new(Rc::clone(shared), datagram)))
     }
 
@@ -92,7 +92,7 @@ impl UdpSocket {
         &self,
         options: RecvOptions<'_>,
     ) -> Result<Datagram, RecvError> {
-        let Bound { shared, id, .. } = &*self.bound;
+        let Self { shared, id, .. } = self;
         Ok(Datagram::new(Rc::clone(shared), options.receive(shared, *id).await?))
     }
 
@@ -144,7 +144,7 @@ impl UdpSocket {
 
     /// Appends what is in the queue to `datagrams`, `limit` of them at most. Returns how many.
     fn take_many(&self, datagrams: &mut Vec<Datagram>, limit: usize) -> usize {
-        let Bound { shared, id, .. } = &*self.bound;
+        let Self { shared, id, .. } = self;
         let mut state = shared.state.borrow_mut();
         let udp = state.host.udp_mut();
         let there = core::iter::from_fn(|| udp.receive(*id)).take(limit);
@@ -185,7 +185,7 @@ impl UdpSocket {
     /// # Errors
     /// As [`UdpSocket::try_recv_from`].
     pub fn try_recv_datagram(&self) -> Result<Datagram, RecvError> {
-        Ok(Datagram::new(Rc::clone(&self.bound.shared), self.try_receive(Next)?))
+        Ok(Datagram::new(Rc::clone(&self.shared), self.try_receive(Next)?))
     }
 
     /// Receives as [`UdpSocket::recv_from`] does, or has the task woken when something comes: of
@@ -198,7 +198,7 @@ impl UdpSocket {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<Result<(usize, SocketAddr), RecvError>> {
-        let received = self.bound.shared.poll_receive(self.bound.id, Next, cx);
+        let received = self.shared.poll_receive(self.id, Next, cx);
         received.map_ok(|datagram| (copy(datagram.payload(), buffer), datagram.remote()))
     }
 
@@ -221,14 +221,14 @@ impl UdpSocket {
     /// # Errors
     /// As [`UdpSocket::recv_from`].
     pub fn poll_recv_datagram(&self, cx: &mut Context<'_>) -> Poll<Result<Datagram, RecvError>> {
-        let Bound { shared, id, .. } = &*self.bound;
+        let Self { shared, id, .. } = self;
         let received = shared.poll_receive(*id, Next, cx);
         received.map_ok(|datagram| Datagram::new(Rc::clone(shared), datagram))
     }
 
     /// Waits until a call that receives would not wait. Another reader may be quicker.
     pub async fn readable(&self) {
-        self.bound.shared.receive(self.bound.id, Anything).await;
+        self.shared.receive(self.id, Anything).await;
     }
 
     /// Waits for an ICMP error about something that this socket has sent. The newest sixteen wait in
@@ -250,7 +250,7 @@ impl UdpSocket {
     /// # Errors
     /// [`RecvError::DeviceGone`].
     pub async fn recv_error(&self) -> Result<Report, RecvError> {
-        self.bound.shared.receive(self.bound.id, NextError).await
+        self.shared.receive(self.id, NextError).await
     }
 
     /// Takes an ICMP error as [`UdpSocket::recv_error`] does, if one is there now.
@@ -265,7 +265,7 @@ impl UdpSocket {
     where
         T: Take<Output = Result<U, RecvError>>,
     {
-        let Bound { shared, id, .. } = &*self.bound;
+        let Self { shared, id, .. } = self;
         let taken = take.take(&mut shared.state.borrow_mut().host, *id);
         taken.unwrap_or(Err(RecvError::WouldBlock))
     }

@@ -4,7 +4,7 @@ use core::task::{Context, Poll, ready};
 use mkernel::WaitKey;
 use mnet_proto::{Destination, SendError};
 
-use super::{Bound, UdpSocket};
+use super::UdpSocket;
 use crate::send::SendTo;
 use crate::udp::send_with;
 
@@ -44,8 +44,8 @@ impl UdpSocket {
     }
 
     fn to_send<'a>(&'a self, payload: &'a [u8], to: Destination) -> SendTo<'a> {
-        let Bound { shared, id, local } = &*self.bound;
-        let (socket, local, key) = (Some(*id), *local, WaitKey::default());
+        let Self { shared, id, bound } = self;
+        let (socket, local, key) = (Some(*id), bound.local, WaitKey::default());
         SendTo { shared, socket, local, to, payload, key }
     }
 
@@ -69,7 +69,7 @@ impl UdpSocket {
         fill: impl FnOnce(&mut [u8]),
     ) -> Result<(), SendError> {
         self.check()?;
-        send_with(&self.bound.shared, self.bound.local, to.into(), length, fill).await
+        send_with(&self.shared, self.bound.local, to.into(), length, fill).await
     }
 
     /// Sends a datagram to the peer.
@@ -166,11 +166,11 @@ impl UdpSocket {
         fill: impl FnOnce(&mut [u8]),
     ) -> Result<(), SendError> {
         self.check()?;
-        let Bound { shared, local, .. } = &*self.bound;
+        let Self { shared, bound, .. } = self;
         if shared.is_congested() {
             return Err(SendError::WouldBlock);
         }
-        shared.send_with(*local, to.into(), length, fill)
+        shared.send_with(bound.local, to.into(), length, fill)
     }
 
     /// Sends a datagram to the peer, if the device takes frames now.
@@ -192,7 +192,7 @@ impl UdpSocket {
         payload: &[u8],
         to: impl Into<Destination>,
     ) -> Poll<Result<(), SendError>> {
-        ready!(self.bound.shared.poll_uncongested(self.bound.id, cx));
+        ready!(self.shared.poll_uncongested(self.id, cx));
         Poll::Ready(self.try_send_to(payload, to))
     }
 
@@ -209,12 +209,12 @@ impl UdpSocket {
 
     /// Waits until the device takes frames. Another sender may be quicker.
     pub async fn writable(&self) {
-        self.bound.shared.uncongested().await;
+        self.shared.uncongested().await;
     }
 
     /// Whether an ICMP error has said that the peer cannot be reached.
     #[inline]
     fn check(&self) -> Result<(), SendError> {
-        self.bound.shared.state.borrow_mut().check(self.bound.id)
+        self.shared.state.borrow_mut().check(self.id)
     }
 }
