@@ -85,9 +85,7 @@ impl Udp {
         if socket.peer == peer {
             return Ok(0);
         }
-        socket.peer = peer;
-        socket.failure = None;
-        let (datagrams, large) = socket.drop_others();
+        let (datagrams, large) = socket.connect(peer);
         self.queued -= datagrams;
         self.large -= large;
         Ok(datagrams)

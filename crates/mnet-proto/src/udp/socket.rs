@@ -13,26 +13,32 @@ use crate::ip::{Cast, ControlBlock};
 const QUEUE: usize = 4;
 
 /// A bound port, and what has come for it.
+///
+/// What is looked at of each datagram is in its first two cache lines: of many sockets that are spoken to in
+/// turn, none is in the cache.
+#[repr(C, align(64))]
 pub(super) struct Socket {
-    pub(super) local: Local,
-    pub(super) stats: SocketStats,
-    /// Whether it takes part in what everybody is told.
-    pub(super) broadcast: bool,
-    /// Whether it is for all who read from its port by number.
-    pub(super) shared: bool,
-    /// The only one that it speaks to.
-    pub(super) peer: Option<SocketAddr>,
-    pub(super) defaults: Defaults,
-    pub(super) errors: VecDeque<Report>,
-    /// Why its peer cannot be reached.
-    pub(super) failure: Option<IcmpError>,
-    /// It has been said that something has come, and nobody has heard of it yet.
-    pub(super) announced: bool,
     queue: VecDeque<Datagram>,
     bytes: usize,
     large: usize,
     // Dropped since the newest datagram in the queue.
     dropped: u32,
+    /// Why its peer cannot be reached.
+    pub(super) failure: Option<IcmpError>,
+    /// It has been said that something has come, and nobody has heard of it yet.
+    pub(super) announced: bool,
+    // Whether it is bound to no address, and has no peer.
+    takes_all: bool,
+    /// Whether it takes part in what everybody is told.
+    pub(super) broadcast: bool,
+    /// Whether it is for all who read from its port by number.
+    pub(super) shared: bool,
+    pub(super) stats: SocketStats,
+    pub(super) defaults: Defaults,
+    pub(super) local: Local,
+    /// The only one that it speaks to.
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) errors: VecDeque<Report>,
 }
 
 /// A datagram that has come, its payload still in the packet that the device filled. What else is
@@ -160,19 +166,20 @@ pub struct SocketStats {
 impl Socket {
     pub(super) fn new(local: Local) -> Self {
         Self {
-            local,
-            stats: SocketStats::default(),
-            broadcast: false,
-            shared: false,
-            peer: None,
-            defaults: Defaults::NONE,
-            errors: VecDeque::new(),
-            failure: None,
-            announced: false,
             queue: VecDeque::with_capacity(QUEUE),
             bytes: 0,
             large: 0,
             dropped: 0,
+            failure: None,
+            announced: false,
+            takes_all: local.address.is_none(),
+            broadcast: false,
+            shared: false,
+            stats: SocketStats::default(),
+            defaults: Defaults::NONE,
+            local,
+            peer: None,
+            errors: VecDeque::new(),
         }
     }
 
@@ -180,8 +187,7 @@ impl Socket {
     /// whoever sent it from `port`.
     #[inline]
     pub(super) fn accepts(&self, block: &ControlBlock, port: u16) -> bool {
-        let from_anybody = self.local.address.is_none() && self.peer.is_none();
-        from_anybody || self.accepts_just(block, port)
+        self.takes_all || self.accepts_just(block, port)
     }
 
     /// The same of a socket that does not take everything. What is sent to many is sent to all of a
@@ -200,10 +206,13 @@ impl Socket {
         !core::mem::replace(&mut self.announced, true)
     }
 
-    /// Drops what others than its peer have sent. Returns how many datagrams that were, and how much
-    /// those in large packets took up.
-    pub(super) fn drop_others(&mut self) -> (usize, usize) {
-        let Some(peer) = self.peer else { return (0, 0) };
+    /// Lets it speak to one peer alone, or to everybody, and drops what others than its peer have sent.
+    /// Returns how many datagrams that were, and how much those in large packets took up.
+    pub(super) fn connect(&mut self, peer: Option<SocketAddr>) -> (usize, usize) {
+        self.peer = peer;
+        self.takes_all = self.local.address.is_none() && peer.is_none();
+        self.failure = None;
+        let Some(peer) = peer else { return (0, 0) };
         let before = (self.queue.len(), self.large);
         self.queue.retain(|datagram| datagram.remote() == peer);
         self.bytes = self.queue.iter().map(|datagram| datagram.packet.len()).sum();
