@@ -97,7 +97,7 @@ impl Udp {
             self.queued -= socket.len();
             self.large -= socket.large();
             self.ports.set(socket.local.port, None);
-            self.readable.retain(|&readable| readable != id);
+            self.readable.remove(id);
         }
     }
 }

@@ -3,11 +3,11 @@
 mod bind;
 mod destination;
 mod ports;
+mod readable;
 mod receive;
 mod send;
 mod socket;
 
-use alloc::collections::VecDeque;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use netdev::Packet;
@@ -17,6 +17,7 @@ pub use self::bind::{BindError, Holder};
 use self::destination::Defaults;
 pub use self::destination::{Destination, Options};
 use self::ports::Ports;
+use self::readable::Readable;
 pub use self::receive::Refused;
 pub(crate) use self::receive::check;
 use self::socket::Socket;
@@ -101,7 +102,7 @@ pub struct Udp {
     sockets: Slab<Socket>,
     ports: Ports,
     // Sockets whose queues were empty and no longer are.
-    readable: VecDeque<SocketId>,
+    readable: Readable,
     max_datagrams: usize,
     max_bytes: usize,
     // In all queues together.
@@ -120,7 +121,7 @@ impl Udp {
         Self {
             sockets: Slab::new(),
             ports: Ports::new(config.ephemeral_ports.clone()),
-            readable: VecDeque::new(),
+            readable: Readable::default(),
             max_datagrams: config.receive_queue,
             max_bytes: config.receive_queue_bytes,
             queued: 0,
