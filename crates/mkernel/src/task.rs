@@ -143,6 +143,7 @@ impl core::error::Error for Aborted {}
 
 #[cfg(test)]
 mod tests {
+    use core::cell::RefCell;
     use core::time::Duration;
 
     use super::*;
@@ -226,6 +227,48 @@ mod tests {
                 assert_eq!(woken.await, Ok(round));
                 assert_eq!(spawn(async move { round + 1 }).await, Ok(round + 1));
             }
+        });
+    }
+
+    #[test]
+    fn tasks_run_in_the_order_in_which_they_are_woken() {
+        block_on(async {
+            let wakers: Rc<[Cell<Option<Waker>>; 5]> = Rc::default();
+            let ran = Rc::new(RefCell::new(Vec::new()));
+            let start = |it: usize| {
+                let (wakers, ran) = (wakers.clone(), ran.clone());
+                spawn(future::poll_fn(move |cx| {
+                    ran.borrow_mut().push(it);
+                    wakers[it].set(Some(cx.waker().clone()));
+                    // One ends, though it will have its turn again.
+                    if it == 4 {
+                        cx.waker().wake_by_ref();
+                        return Poll::Ready(());
+                    }
+                    Poll::<()>::Pending
+                }))
+            };
+            let mut tasks: Vec<_> = (0..5).map(start).collect();
+            yield_now().await;
+            assert_eq!(ran.take(), [0, 1, 2, 3, 4]);
+            for order in [[2, 0, 3, 1], [3, 2, 1, 0], [0, 1, 2, 3]] {
+                for it in order {
+                    // A second time does not count.
+                    for _ in 0..2 {
+                        let waker = wakers[it].take().unwrap();
+                        waker.wake_by_ref();
+                        wakers[it].set(Some(waker));
+                    }
+                }
+                // A new one comes behind them.
+                tasks.push(start(4));
+                yield_now().await;
+                assert_eq!(ran.take(), [&order[..], &[4]].concat());
+            }
+            tasks.iter().for_each(JoinHandle::abort);
+            yield_now().await;
+            assert!(tasks.iter().all(JoinHandle::is_finished));
+            assert_eq!((ran.take(), Rc::strong_count(&ran)), (vec![], 1));
         });
     }
 
