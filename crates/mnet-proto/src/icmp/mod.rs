@@ -84,7 +84,8 @@ fn sent(
     destination: IpAddr,
     flow: Option<(u16, u16)>,
 ) -> Option<Report> {
-    let flow = flow.filter(|&flow| ip.is_local(source) && ip.was_sent(destination, flow));
+    let flow =
+        flow.filter(|&flow| ip.is_local(source) && ip.destinations.was_sent(destination, flow));
     let Some((from, to)) = flow else {
         ip.count(Drop::IcmpUnexpected);
         return None;

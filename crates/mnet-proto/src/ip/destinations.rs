@@ -2,15 +2,19 @@
 //! 1191, RFC 8201), and what it has sent, so that errors about anything else are not believed (RFC
 //! 5927 §4.1).
 
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::mem;
 use core::net::IpAddr;
-use core::num::NonZeroUsize;
 use core::time::Duration;
 
-use lru::LruCache;
 use netdev::Instant;
 
 use super::Route;
+use super::templates::{Changes, Template};
+use crate::index::Index;
 use crate::keyed::ByAddress;
+use crate::lists::Lists;
 
 /// How long a path's MTU is believed to be lower than the link's (RFC 1191 §6.3, RFC 8201 §4).
 const PATH_MTU: Duration = Duration::from_secs(600);
@@ -22,12 +26,21 @@ const REDIRECT: Duration = Duration::from_secs(600);
 /// How many of the last flows to a destination are remembered.
 const FLOWS: usize = 8;
 
+/// The list of those that make way before all others.
+const ASIDE: usize = 0;
+/// The list of those that were sent to.
+const SENT: usize = 1;
+
 /// From which port to which a datagram went.
 pub(crate) type Flow = (u16, u16);
 
 /// Those that a host sends to, the least recently used of which is forgotten when there are too many.
 pub(crate) struct Destinations {
-    entries: LruCache<IpAddr, Destination, ByAddress>,
+    index: Index,
+    entries: Vec<Destination>,
+    // All of them, in two lists, the least recently used first.
+    order: Lists,
+    max: usize,
     // Changes when anything does on which routes depend.
     generation: u32,
     // Changes when a route does, or may.
@@ -36,21 +49,35 @@ pub(crate) struct Destinations {
     redirected: bool,
 }
 
-struct Destination {
+/// One that a host sends to.
+pub(crate) struct Destination {
     route: Route,
+    generation: u32,
     // Its source was asked for, and is not what the host would choose.
     by_request: bool,
     // Nothing was sent there by itself: it makes way for what is.
     aside: bool,
-    generation: u32,
+    // It was sent to by its template, and not put to the end of its list.
+    used: bool,
+    // The template is of this route. Else it is only there to be used again.
+    has_template: bool,
+    template: Option<Box<Template>>,
+    exceptions: Option<Box<Exceptions>>,
+    flows: Flows,
+}
+
+/// What others have said of the way to a destination, or may yet.
+#[derive(Default)]
+struct Exceptions {
     path_mtu: Option<PathMtu>,
     /// The neighbour to which a router said to send (RFC 4861 §8).
     redirect: Option<Redirect>,
-    // As they were when a template took note of them instead, if one does.
-    flows: Flows,
     // Identifier and sequence number of the last echo reply that may be too long for the path.
     echo: Option<[u8; 4]>,
 }
+
+/// That a destination is not remembered, and where it would be.
+pub(crate) struct Absent(u32);
 
 /// The last flows to a destination.
 #[derive(Clone, Copy)]
@@ -97,31 +124,81 @@ struct PathMtu {
 }
 
 impl Destination {
-    /// One to which this flow goes, if any does.
-    fn new(route: Route, by_request: bool, generation: u32, flow: Flow) -> Self {
-        Self {
-            route,
-            by_request,
-            aside: false,
-            generation,
-            path_mtu: None,
-            redirect: None,
-            flows: Flows::new(flow),
-            echo: None,
+    /// The template for what is sent there, if there is one that may be used: from this source, or from
+    /// the one that the host would choose. Besides, the flows, of which it is to be one.
+    #[inline]
+    pub(crate) fn template(
+        &mut self,
+        now: Instant,
+        changes: Changes,
+        source: Option<IpAddr>,
+    ) -> Option<(&mut Template, &mut Flows)> {
+        let fits = self.has_template && self.goes_from(source);
+        let template = self.template.as_deref_mut().filter(|_| fits)?;
+        if !template.is_valid(now, changes) {
+            return None;
         }
+        self.used = true;
+        Some((template, &mut self.flows))
+    }
+
+    /// The way by which something has been sent there, if it still holds.
+    pub(crate) fn route(&self, generation: u32) -> Option<&Route> {
+        (self.generation == generation && !self.aside).then_some(&self.route)
+    }
+
+    /// What is sent there goes by this template from now on.
+    pub(crate) fn set_template(&mut self, template: Template) {
+        match &mut self.template {
+            Some(place) => **place = template,
+            place => *place = Some(Box::new(template)),
+        }
+        self.has_template = true;
+    }
+
+    /// Which flows have gone there of late.
+    pub(crate) fn flows(&mut self) -> &mut Flows {
+        &mut self.flows
+    }
+
+    /// Whether what goes from this source, or from the one that the host would choose, goes as it is
+    /// remembered.
+    #[inline]
+    fn goes_from(&self, source: Option<IpAddr>) -> bool {
+        source.map_or(!self.by_request, |source| source == self.route.source)
     }
 
     /// Whether it is reached by a neighbour because a router has said so.
     fn goes_by(&self, neighbor: IpAddr) -> bool {
-        self.redirect.is_some_and(|redirect| redirect.next_hop == neighbor)
+        self.redirect().is_some_and(|redirect| redirect.next_hop == neighbor)
+    }
+
+    fn path_mtu(&self) -> Option<PathMtu> {
+        self.exceptions.as_ref()?.path_mtu
+    }
+
+    fn redirect(&self) -> Option<Redirect> {
+        self.exceptions.as_ref()?.redirect
+    }
+
+    fn exceptions_mut(&mut self) -> &mut Exceptions {
+        self.exceptions.get_or_insert_default()
+    }
+
+    fn end_redirect(&mut self) {
+        if let Some(exceptions) = &mut self.exceptions {
+            exceptions.redirect = None;
+        }
     }
 }
 
 impl Destinations {
     pub(crate) fn new(max: usize, keyed: ByAddress) -> Self {
-        let max = NonZeroUsize::new(max).unwrap_or(NonZeroUsize::MIN);
         Self {
-            entries: LruCache::with_hasher(max, keyed),
+            index: Index::new(keyed, max),
+            entries: Vec::new(),
+            order: Lists::default(),
+            max: max.max(1),
             generation: 0,
             changes: 0,
             redirected: false,
@@ -144,10 +221,38 @@ impl Destinations {
         self.changes
     }
 
+    /// Another number than before, once no route holds that was remembered.
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation
+    }
+
     /// Forgets the routes, and what routers have said against them: others have been given.
     pub(crate) fn reroute(&mut self) {
         self.invalidate();
-        self.entries.iter_mut().for_each(|(_, entry)| entry.redirect = None);
+        self.entries.iter_mut().for_each(Destination::end_redirect);
+    }
+
+    #[inline]
+    fn slot(&self, destination: IpAddr) -> Result<usize, Absent> {
+        let hash = self.index.hash(destination);
+        let is = |slot: usize| {
+            self.entries.get(slot).is_some_and(|entry| entry.route.destination == destination)
+        };
+        self.index.find(hash, is).ok_or(Absent(hash))
+    }
+
+    /// What is remembered of a destination.
+    ///
+    /// # Errors
+    /// [`Absent`], if it is not known.
+    #[inline]
+    pub(crate) fn get(&mut self, destination: IpAddr) -> Result<&mut Destination, Absent> {
+        let slot = self.slot(destination)?;
+        Ok(&mut self.entries[slot])
+    }
+
+    fn peek(&self, destination: IpAddr) -> Option<&Destination> {
+        self.slot(destination).ok().and_then(|slot| self.entries.get(slot))
     }
 
     /// The route to a destination, if it is remembered and goes from this source.
@@ -158,139 +263,176 @@ impl Destinations {
         destination: IpAddr,
         source: Option<IpAddr>,
     ) -> Option<Route> {
-        let generation = self.generation;
-        let entry = self.entries.get(&destination)?;
-        let fresh = entry.generation == generation
+        let slot = self.slot(destination).ok()?;
+        let entry = &self.entries[slot];
+        let lasts = |exceptions: &Exceptions| {
+            exceptions.path_mtu.is_none_or(|path| now < path.until)
+                && exceptions.redirect.is_none_or(|redirect| now < redirect.until)
+        };
+        let fresh = entry.generation == self.generation
             && !entry.aside
-            && entry.path_mtu.is_none_or(|path| now < path.until)
-            && entry.redirect.is_none_or(|redirect| now < redirect.until)
-            && source.map_or(!entry.by_request, |source| source == entry.route.source);
-        fresh.then_some(entry.route)
-    }
-
-    /// The route to a destination that something has been sent to, and whether its source was asked for.
-    pub(crate) fn known(&self, destination: IpAddr) -> Option<(Route, bool)> {
-        let entry = self.entries.peek(&destination)?;
-        let sent = entry.generation == self.generation && !entry.aside;
-        sent.then_some((entry.route, entry.by_request))
-    }
-
-    /// The destination that will be forgotten for the next that is new, if one will.
-    pub(crate) fn next_to_go(&self) -> Option<IpAddr> {
-        let is_full = self.entries.len() == self.entries.cap().get();
-        self.entries.peek_lru().filter(|_| is_full).map(|(&destination, _)| destination)
-    }
-
-    /// Lets a destination be the last to be forgotten.
-    pub(crate) fn keep(&mut self, destination: IpAddr) {
-        self.entries.promote(&destination);
+            && entry.exceptions.as_deref().is_none_or(lasts)
+            && entry.goes_from(source);
+        if !fresh {
+            return None;
+        }
+        self.order.put(slot, SENT, Instant::ZERO);
+        Some(entry.route)
     }
 
     /// Whether anything was sent to a destination of late.
     pub(crate) fn is_known(&self, destination: IpAddr) -> bool {
-        self.entries.peek(&destination).is_some_and(|entry| !entry.aside)
+        self.peek(destination).is_some_and(|entry| !entry.aside)
     }
 
     /// The neighbour that a router has named for a destination.
     pub(crate) fn redirect(&self, now: Instant, destination: IpAddr) -> Option<IpAddr> {
-        let redirect = self.entries.peek(&destination)?.redirect;
+        let redirect = self.peek(destination)?.redirect();
         redirect.filter(|redirect| now < redirect.until).map(|redirect| redirect.next_hop)
     }
 
     /// Remembers the route to a destination, with the path's MTU in it, and returns it so. Its source
     /// is what the host chooses, or was asked for: `by_request`.
-    pub(crate) fn set_route(&mut self, now: Instant, mut route: Route, by_request: bool) -> Route {
-        let generation = self.generation;
-        let (entry, _) = self.entry(route, by_request, (0, 0));
-        entry.path_mtu = entry.path_mtu.filter(|path| now < path.until);
-        if let Some(path) = entry.path_mtu {
-            route.mtu = route.mtu.min(path.mtu);
+    pub(crate) fn set_route(&mut self, now: Instant, route: Route, by_request: bool) -> Route {
+        let slot = match self.slot(route.destination) {
+            Ok(slot) => slot,
+            Err(absent) => self.insert(absent, route, by_request, (0, 0)),
+        };
+        self.update(now, slot, route, by_request)
+    }
+
+    fn update(&mut self, now: Instant, slot: usize, mut route: Route, by_request: bool) -> Route {
+        self.order.put(slot, SENT, Instant::ZERO);
+        let entry = &mut self.entries[slot];
+        if let Some(exceptions) = &mut entry.exceptions {
+            exceptions.redirect = exceptions.redirect.filter(|redirect| now < redirect.until);
+            exceptions.path_mtu = exceptions.path_mtu.filter(|path| now < path.until);
+            if let Some(path) = exceptions.path_mtu {
+                route.mtu = route.mtu.min(path.mtu);
+            }
         }
+        entry.has_template &= entry.route == route;
         entry.route = route;
         entry.by_request = by_request;
         entry.aside = false;
-        entry.generation = generation;
+        entry.generation = self.generation;
         route
     }
 
-    /// Remembers the route to a destination of which nothing was known, from a source that was asked for,
-    /// and what goes there; `false`, and nothing done, if something was.
-    pub(crate) fn begin(&mut self, route: Route, flow: Flow) -> bool {
-        self.entry(route, true, flow).1
+    /// Remembers the route to a destination of which nothing was known, and what goes there.
+    pub(crate) fn begin(&mut self, absent: Absent, route: Route, by_request: bool, flow: Flow) {
+        let slot = self.insert(absent, route, by_request, flow);
+        self.order.put(slot, SENT, Instant::ZERO);
     }
 
-    /// The entry for a route's destination, made of these if there was none, and whether it was.
-    #[inline(never)]
-    fn entry(&mut self, route: Route, by_request: bool, flow: Flow) -> (&mut Destination, bool) {
-        let (generation, mut is_new) = (self.generation, false);
-        let entry = self.entries.get_or_insert_mut(route.destination, || {
-            is_new = true;
-            Destination::new(route, by_request, generation, flow)
-        });
-        (entry, is_new)
+    /// Takes up a destination of which nothing is known, perhaps in another's place.
+    fn insert(
+        &mut self,
+        Absent(hash): Absent,
+        route: Route,
+        by_request: bool,
+        flow: Flow,
+    ) -> usize {
+        let slot = if self.entries.len() < self.max {
+            self.entries.push(Destination {
+                route,
+                generation: self.generation,
+                by_request,
+                aside: false,
+                used: false,
+                has_template: false,
+                template: None,
+                exceptions: None,
+                flows: Flows::new(flow),
+            });
+            self.entries.len() - 1
+        } else {
+            let slot = self.next_to_go();
+            self.index.remove(slot);
+            let entry = &mut self.entries[slot];
+            entry.route = route;
+            entry.generation = self.generation;
+            entry.by_request = by_request;
+            entry.aside = false;
+            entry.has_template = false;
+            entry.exceptions = None;
+            entry.flows = Flows::new(flow);
+            slot
+        };
+        self.index.insert(slot, hash);
+        slot
+    }
+
+    /// Who is forgotten for the next that is new: of those set aside the last, or else the least recently
+    /// used. Those that have been sent to by templates since they were last looked at stay.
+    fn next_to_go(&mut self) -> usize {
+        if let Some(aside) = self.order.last(ASIDE) {
+            return aside;
+        }
+        loop {
+            let (slot, _) = self.order.first(SENT).unwrap_or_default();
+            if !mem::take(&mut self.entries[slot].used) {
+                return slot;
+            }
+            self.order.put(slot, SENT, Instant::ZERO);
+        }
     }
 
     /// Remembers the route to one of whom others have spoken, or who was answered. That takes no place
     /// from those to whom anything was sent by itself: if they have them all, it is not remembered.
     pub(crate) fn set_aside(&mut self, now: Instant, route: Route) {
-        let room = match self.entries.peek(&route.destination) {
-            Some(known) => known.aside,
-            None if self.entries.len() < self.entries.cap().get() => true,
-            None => self.entries.peek_lru().is_some_and(|(_, last)| last.aside),
-        };
-        if room {
-            self.set_route(now, route, false);
-            self.entries.demote(&route.destination);
-            if let Some(entry) = self.entries.peek_mut(&route.destination) {
-                entry.aside = true;
+        let slot = match self.slot(route.destination) {
+            Ok(slot) if self.entries[slot].aside => slot,
+            Ok(_) => return,
+            Err(absent) => {
+                if self.entries.len() == self.max && self.order.last(ASIDE).is_none() {
+                    return;
+                }
+                self.insert(absent, route, false, (0, 0))
             }
-        }
+        };
+        self.update(now, slot, route, false);
+        self.order.put(slot, ASIDE, Instant::ZERO);
+        self.entries[slot].aside = true;
     }
 
     /// Takes note of an echo reply that goes by this route, and may be too long for some link.
     pub(crate) fn answered(&mut self, now: Instant, route: Route, echo: [u8; 4]) {
         self.set_aside(now, route);
-        if let Some(entry) = self.entries.peek_mut(&route.destination) {
+        if let Ok(entry) = self.get(route.destination) {
             entry.route.mtu = route.mtu;
-            entry.echo = Some(echo);
+            entry.exceptions_mut().echo = Some(echo);
         }
     }
 
     /// Whether this was the last echo reply of that kind.
     pub(crate) fn was_answered(&self, destination: IpAddr, echo: [u8; 4]) -> bool {
-        self.entries.peek(&destination).is_some_and(|entry| entry.echo == Some(echo))
+        let exceptions = self.peek(destination).and_then(|entry| entry.exceptions.as_ref());
+        exceptions.is_some_and(|exceptions| exceptions.echo == Some(echo))
     }
 
     /// A route with the path's MTU in it, if anything is known of the path. Nothing is remembered:
     /// this is for those that are answered, who may be as many as like to ask.
     pub(crate) fn narrow(&self, now: Instant, mut route: Route) -> Route {
-        let known = self.entries.peek(&route.destination).and_then(|entry| entry.path_mtu);
+        let known = self.peek(route.destination).and_then(Destination::path_mtu);
         if let Some(path) = known.filter(|path| now < path.until) {
             route.mtu = route.mtu.min(path.mtu);
         }
         route
     }
 
-    /// What was sent to a destination, if it is remembered, as was noted elsewhere.
-    pub(crate) fn set_flows(&mut self, destination: IpAddr, flows: Flows) {
-        if let Some(known) = self.flows_mut(destination) {
-            *known = flows;
-        }
-    }
-
-    /// What was sent to a destination of late.
-    #[inline]
-    pub(crate) fn flows_mut(&mut self, destination: IpAddr) -> Option<&mut Flows> {
-        self.entries.peek_mut(&destination).map(|entry| &mut entry.flows)
+    /// Whether this was sent to a destination of late.
+    pub(crate) fn was_sent(&self, destination: IpAddr, flow: Flow) -> bool {
+        self.peek(destination).is_some_and(|entry| entry.flows.contains(flow))
     }
 
     /// Lowers the MTU of the path to a destination; `true` if that was news.
     pub(crate) fn lower_mtu(&mut self, now: Instant, destination: IpAddr, mtu: u16) -> bool {
-        let Some(entry) = self.entries.peek_mut(&destination) else { return false };
+        let Ok(entry) = self.get(destination) else { return false };
         if mtu >= entry.route.mtu {
             return false;
         }
-        entry.path_mtu = Some(PathMtu { mtu, until: now + PATH_MTU });
+        entry.exceptions_mut().path_mtu = Some(PathMtu { mtu, until: now + PATH_MTU });
         entry.route.mtu = mtu;
         self.change();
         true
@@ -306,11 +448,11 @@ impl Destinations {
         next_hop: IpAddr,
     ) -> bool {
         let generation = self.generation;
-        let Some(entry) = self.entries.peek_mut(&destination) else { return false };
+        let Ok(entry) = self.get(destination) else { return false };
         if entry.route.next_hop != from || entry.generation != generation {
             return false;
         }
-        entry.redirect = Some(Redirect { next_hop, until: now + REDIRECT });
+        entry.exceptions_mut().redirect = Some(Redirect { next_hop, until: now + REDIRECT });
         entry.route.next_hop = next_hop;
         self.redirected = true;
         self.change();
@@ -324,9 +466,9 @@ impl Destinations {
             return;
         }
         self.change();
-        for (&destination, entry) in self.entries.iter_mut() {
-            if entry.goes_by(neighbor) && destination != neighbor {
-                entry.redirect = None;
+        for entry in &mut self.entries {
+            if entry.goes_by(neighbor) && entry.route.destination != neighbor {
+                entry.end_redirect();
                 entry.generation = self.generation.wrapping_sub(1);
             }
         }
@@ -338,11 +480,14 @@ impl Destinations {
             return;
         }
         self.change();
-        for (_, entry) in self.entries.iter_mut() {
-            if entry.goes_by(next_hop) {
-                entry.redirect = None;
-            }
-        }
+        let by_it = self.entries.iter_mut().filter(|entry| entry.goes_by(next_hop));
+        by_it.for_each(Destination::end_redirect);
+    }
+
+    /// Lets the next datagram to each destination go without a template.
+    #[cfg(test)]
+    pub(crate) fn forget_templates(&mut self) {
+        self.entries.iter_mut().for_each(|entry| entry.has_template = false);
     }
 }
 
@@ -402,15 +547,15 @@ mod tests {
     fn only_what_was_sent_of_late_is_known() {
         let mut known = destinations(4);
         let to = known.set_route(START, route(9), false).destination;
-        let flows = known.flows_mut(to).unwrap();
+        let flows = known.get(to).ok().unwrap().flows();
         for port in 1..=20 {
             assert_eq!(flows.note((7, port)), port > 1);
         }
         assert!(flows.contains((7, 20)) && flows.contains((7, 13)));
         assert!(!flows.contains((7, 12)) && !flows.contains((8, 20)));
-        assert!(known.flows_mut(route(8).destination).is_none());
+        assert!(known.get(route(8).destination).is_err());
         let quiet = known.set_route(START, route(7), false).destination;
-        assert!(!known.flows_mut(quiet).unwrap().contains((0, 0)));
+        assert!(!known.was_sent(quiet, (0, 0)));
         assert!(!known.lower_mtu(START, route(8).destination, 1_000));
     }
 

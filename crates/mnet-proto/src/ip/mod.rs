@@ -34,7 +34,7 @@ pub(crate) use self::metadata::ControlBlock;
 pub use self::metadata::Metadata;
 pub use self::routes::RouteError;
 use self::routes::Routes;
-use self::templates::Templates;
+use self::templates::ByRouter;
 use crate::autoconf::slaac;
 use crate::config::Config;
 use crate::ethernet::Link;
@@ -159,7 +159,7 @@ pub(crate) struct Ip {
     pub(crate) v6: Ipv6,
     pub(crate) routes: Routes,
     pub(crate) destinations: Destinations,
-    templates: Templates,
+    by_router: ByRouter,
     pub(crate) neighbors: Cache,
     pub(crate) reassembler: Reassembler,
     pub(crate) multicast: Multicast,
@@ -178,7 +178,6 @@ impl Ip {
     pub(crate) fn new(config: &Config, link: Link, now: Instant, mut random: ChaCha20Rng) -> Self {
         let mut keys = || (random.next_u64(), random.next_u64());
         let [by_destination, numbers, by_neighbor, flows] = [keys(), keys(), keys(), keys()];
-        let templates = keys();
         let mut ip = Self {
             v4: Ipv4::new(config, link.mtu),
             v6: Ipv6::new(config, &link),
@@ -187,7 +186,7 @@ impl Ip {
                 config.destinations,
                 ByAddress(by_destination.0, by_destination.1),
             ),
-            templates: Templates::new(ByAddress(templates.0, templates.1), config.destinations),
+            by_router: ByRouter::default(),
             identifications: Identifications::new(Keyed(numbers.0, numbers.1)),
             flows: ByAddress(flows.0, flows.1),
             neighbors: Cache::new(config, ByAddress(by_neighbor.0, by_neighbor.1)),
@@ -206,22 +205,11 @@ impl Ip {
         ip
     }
 
-    /// Lets those destinations that are sent to by templates stay, when another needs the place of the one
-    /// whose turn it is to go.
-    pub(crate) fn keep_destinations_in_use(&mut self) {
-        while let Some(oldest) = self.destinations.next_to_go()
-            && self.templates.take_used(oldest)
-        {
-            self.destinations.keep(oldest);
-        }
-    }
-
     /// Lets the next datagram to each destination go without a template.
     #[cfg(test)]
     pub(crate) fn forget_templates(&mut self) {
-        for (destination, flows) in self.templates.clear() {
-            self.destinations.set_flows(destination, flows);
-        }
+        self.by_router = ByRouter::default();
+        self.destinations.forget_templates();
     }
 
     /// All of the host's addresses, those of IPv4 first.

@@ -1,14 +1,13 @@
 //! How a datagram leaves: its header, the neighbour it goes to, and, if it is too long, the pieces
 //! that it goes in (RFC 791 §2.3, RFC 8200 §4.5).
 
-use core::hash::{BuildHasher, Hasher};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netdev::{Instant, Mac, Packet};
 use rand_core::Rng;
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::destinations::{Flow, Flows};
+use super::destinations::{Absent, Flow};
 use super::templates::{Changes, Template};
 use super::{Cast, Ip, Metadata, Received, Route, SendError, SendOptions, fragment, selection};
 use crate::icmp::{self, IcmpError};
@@ -21,6 +20,14 @@ use crate::wire::{ethernet, icmpv6, igmp, ipv4, ipv6, udp};
 /// The traffic class of what IGMP says of groups: Internetwork Control (RFC 3376 §4).
 const GROUP_CONTROL: u8 = 0xc0;
 
+/// What has become of a datagram.
+enum Passage {
+    /// It is on its way.
+    Gone,
+    /// It waits until its next hop has answered.
+    Waits,
+}
+
 impl Ip {
     /// Sends a packet's window as the payload of a datagram.
     #[inline]
@@ -30,8 +37,21 @@ impl Ip {
         route: &Route,
         protocol: u8,
         options: &SendOptions,
-        mut packet: Packet,
+        packet: Packet,
     ) -> Result<(), SendError> {
+        self.pass(now, route, protocol, options, packet).map(|_| ())
+    }
+
+    /// The same, and says whether it is on its way.
+    #[inline]
+    fn pass(
+        &mut self,
+        now: Instant,
+        route: &Route,
+        protocol: u8,
+        options: &SendOptions,
+        mut packet: Packet,
+    ) -> Result<Passage, SendError> {
         let fits = route.fits(packet.len(), options);
         if !fits && options.dont_fragment {
             return Err(SendError::PacketTooBig { mtu: route.mtu });
@@ -87,19 +107,30 @@ impl Ip {
         mut packet: Packet,
     ) -> Result<(), Packet> {
         let changes = self.changes();
-        let Some(template) = self.templates.get(now, changes, destination, source) else {
-            return self.send_by_router(now, (source, destination), flow, checksum, packet);
+        let known = match self.destinations.get(destination) {
+            Ok(known) => known,
+            Err(absent) => {
+                return self.send_by_router(
+                    now,
+                    absent,
+                    (source, destination),
+                    flow,
+                    checksum,
+                    packet,
+                );
+            }
         };
-        if !template.fits(&packet) {
+        let Some((template, flows)) = known.template(now, changes, source) else {
             return Err(packet);
-        }
+        };
         if template.flow != flow {
-            template.flows.note(flow);
+            flows.note(flow);
             template.set_flow(flow, |from, to| flow_label(self.flows, from, to, flow));
         }
-        if template.write(&mut packet, checksum) {
-            self.link.send_frame(packet, &mut self.stats);
+        if !template.write(&mut packet, checksum) {
+            return Err(packet);
         }
+        self.link.send_frame(packet, &mut self.stats);
         Ok(())
     }
 
@@ -114,6 +145,7 @@ impl Ip {
     fn send_by_router(
         &mut self,
         now: Instant,
+        absent: Absent,
         (source, destination): (Option<IpAddr>, IpAddr),
         flow: Flow,
         checksum: Option<[u8; 2]>,
@@ -123,89 +155,50 @@ impl Ip {
         if packet.len() > self.link.mtu.into() {
             return Err(packet);
         }
-        let by_router = self.template_by_router(now, source, destination);
-        let Some((_, route)) = by_router.filter(|(template, _)| template.fits(&packet)) else {
+        let Some(next_hop) = selection::router(self, destination) else { return Err(packet) };
+        let by_request = source.is_some();
+        let own = || selection::source(self, now, destination, next_hop);
+        let Some(source) = source.or_else(own) else { return Err(packet) };
+        let changes = self.changes();
+        let Some(template) = self.by_router.get(now, changes, next_hop, source) else {
             return Err(packet);
         };
-        self.keep_destinations_in_use();
-        if !self.destinations.begin(route, flow) {
-            return Err(packet);
-        }
-        // It may have been forgotten, and its old template not.
-        if let Some(flows) = self.templates.flows_mut(destination) {
-            flows.note(flow);
-        }
-        let Some(template) = self.templates.readdressed(route.next_hop, destination) else {
-            return Err(packet);
-        };
+        template.readdress(destination);
         template.set_flow(flow, |from, to| flow_label(self.flows, from, to, flow));
-        if template.write(&mut packet, checksum) {
-            self.link.send_frame(packet, &mut self.stats);
+        if !template.write(&mut packet, checksum) {
+            return Err(packet);
         }
+        let (mtu, header_len) = template.lengths();
+        let route = Route { destination, source, next_hop, mtu, header_len };
+        self.destinations.begin(absent, route, by_request, flow);
+        self.link.send_frame(packet, &mut self.stats);
         Ok(())
     }
 
-    /// The template for the router that a destination is behind, and the route there.
-    fn template_by_router(
-        &self,
-        now: Instant,
-        source: Option<IpAddr>,
-        destination: IpAddr,
-    ) -> Option<(&Template, Route)> {
-        let source = source?;
-        if !selection::is_host(self, destination) {
-            return None;
-        }
-        let router = selection::gateway(self, destination)??;
-        let changes = self.changes();
-        let template = self.templates.by_router(now, changes, router, source)?;
-        let (mtu, header_len) = template.lengths();
-        Some((template, Route { destination, source, next_hop: router, mtu, header_len }))
-    }
-
-    /// Makes a template of the frame that was sent last, by this route, if it did not have to wait, and
-    /// one for the router, if it has gone by one.
+    /// Makes a template of the frame that was sent last, by this route, if one is of use and not there: for a
+    /// destination that is sent to `again`, or behind a router, which then has one too.
     #[inline(never)]
-    fn learn_template(&mut self, now: Instant, sent_by: &Route, flow: Flow) -> Option<()> {
-        let until = self.neighbors.settled(sent_by.next_hop)?;
-        let destination = sent_by.destination;
-        let (route, by_request) = self.destinations.known(destination)?;
-        let flows = *self.flows(destination)?;
-        let (changes, checksums, frame) =
-            (self.changes(), self.link.checksums, self.link.newest()?);
-        let (of, flows) = ((&route, by_request), (flow, flows));
-        let template = Template::of(frame, of, flows, checksums, (now, until), changes)?;
+    fn learn_template(&mut self, now: Instant, sent_by: &Route, again: bool) -> Option<()> {
+        let &Route { destination, source, next_hop, .. } = sent_by;
+        let (changes, checksums) = (self.changes(), self.link.checksums);
+        let generation = self.destinations.generation();
+        let known = self.destinations.get(destination).ok()?;
+        let needed = if again {
+            known.template(now, changes, Some(source)).is_none()
+        } else {
+            let by_router = next_hop != destination;
+            by_router && self.by_router.get(now, changes, next_hop, source).is_none()
+        };
+        let route = *known.route(generation).filter(|_| needed)?;
+        let until = self.neighbors.settled(next_hop)?;
+        let frame = self.link.newest()?;
+        let template = Template::of(frame, &route, checksums, (now, until), changes)?;
         let link_mtu = if destination.is_ipv4() { self.v4.mtu } else { self.v6.mtu };
         if route.next_hop != destination && route.mtu == link_mtu {
-            self.templates.set_router(&template, route.next_hop);
+            self.by_router.set(&route, template.clone());
         }
-        if let Some((destination, flows)) = self.templates.set(template) {
-            self.destinations.set_flows(destination, flows);
-        }
+        known.set_template(template);
         Some(())
-    }
-
-    /// Which flows have gone to a destination of late.
-    fn flows(&mut self, destination: IpAddr) -> Option<&mut Flows> {
-        let noted = self.templates.flows_mut(destination);
-        noted.or_else(|| self.destinations.flows_mut(destination))
-    }
-
-    /// Whether this was sent to a destination of late.
-    pub(crate) fn was_sent(&mut self, destination: IpAddr, flow: Flow) -> bool {
-        self.flows(destination).is_some_and(|flows| flows.contains(flow))
-    }
-
-    /// Whether a template for a route is of use and not there: for one that is sent to again, or behind
-    /// a router.
-    fn lacks_template(&mut self, now: Instant, route: &Route, again: bool) -> bool {
-        let &Route { destination, source, next_hop, .. } = route;
-        let changes = self.changes();
-        if again {
-            return self.templates.get(now, changes, destination, Some(source)).is_none();
-        }
-        next_hop != destination
-            && self.templates.by_router(now, changes, next_hop, source).is_none()
     }
 
     /// Sends a packet's window, a UDP datagram.
@@ -218,11 +211,14 @@ impl Ip {
         options: &SendOptions,
         packet: Packet,
     ) -> Result<(), SendError> {
-        let again = self.flows(route.destination).is_some_and(|flows| flows.note(flow));
+        let again = match self.destinations.get(route.destination) {
+            Ok(known) => Some(known.flows().note(flow)),
+            Err(_) => None,
+        };
         let plain = *options == SendOptions::default() && route.fits(packet.len(), options);
-        self.send(now, route, ipv4::UDP, options, packet)?;
-        if plain && self.lacks_template(now, route, again) {
-            self.learn_template(now, route, flow);
+        let passage = self.pass(now, route, ipv4::UDP, options, packet)?;
+        if let (Some(again), true, Passage::Gone) = (again, plain, passage) {
+            self.learn_template(now, route, again);
         }
         Ok(())
     }
@@ -235,26 +231,37 @@ impl Ip {
         route: &Route,
         protocol: u8,
         packet: Packet,
-    ) -> Result<(), SendError> {
-        if let Some(mac) = self.group_mac(route.next_hop) {
-            return self.transmit(packet, mac, route.mtu);
+    ) -> Result<Passage, SendError> {
+        let mac = match self.group_mac(route.next_hop) {
+            Some(mac) => mac,
+            None => match self.neighbors.lookup(now, route.next_hop) {
+                Lookup::Found(mac) => mac,
+                Lookup::Unresolved => return self.wait(now, route, protocol, packet),
+                Lookup::Failed => {
+                    self.count(Drop::NeighborUnreachable);
+                    return Err(SendError::DestinationUnreachable(IcmpError::HostUnreachable));
+                }
+            },
+        };
+        self.transmit(packet, mac, route.mtu)?;
+        Ok(Passage::Gone)
+    }
+
+    /// Lets a datagram wait for its next hop, if there is room for it.
+    fn wait(
+        &mut self,
+        now: Instant,
+        route: &Route,
+        protocol: u8,
+        packet: Packet,
+    ) -> Result<Passage, SendError> {
+        if !self.may_wait(protocol, route.next_hop, &packet) {
+            self.count(Drop::NeighborQueueFull);
+            return Err(SendError::NoBuffer);
         }
-        match self.neighbors.lookup(now, route.next_hop) {
-            Lookup::Found(mac) => self.transmit(packet, mac, route.mtu),
-            Lookup::Unresolved if !self.may_wait(protocol, route.next_hop, &packet) => {
-                self.count(Drop::NeighborQueueFull);
-                Err(SendError::NoBuffer)
-            }
-            Lookup::Unresolved => {
-                let waits = self.neighbors.wait(now, route.next_hop, packet, route.mtu);
-                self.perform(now);
-                if waits { Ok(()) } else { Err(SendError::NoBuffer) }
-            }
-            Lookup::Failed => {
-                self.count(Drop::NeighborUnreachable);
-                Err(SendError::DestinationUnreachable(IcmpError::HostUnreachable))
-            }
-        }
+        let waits = self.neighbors.wait(now, route.next_hop, packet, route.mtu);
+        self.perform(now);
+        if waits { Ok(Passage::Waits) } else { Err(SendError::NoBuffer) }
     }
 
     /// Whether a packet may wait for a neighbour, who may not exist: of the pool a quarter may, half
@@ -518,9 +525,5 @@ impl Ip {
 /// The same for all that goes from one port to the other, and hard to guess; zero would say that there is
 /// none (RFC 6437 §3).
 fn flow_label(keyed: ByAddress, source: Ipv6Addr, destination: Ipv6Addr, flow: Flow) -> u32 {
-    let mut hasher = keyed.build_hasher();
-    [source, destination].iter().for_each(|address| hasher.write(&address.octets()));
-    let (from, to) = (flow.0.to_be_bytes(), flow.1.to_be_bytes());
-    hasher.write(&[from[0], from[1], to[0], to[1]]);
-    (hasher.finish() >> 44).max(1) as u32
+    (keyed.hash_flow((source, destination), flow) >> 44).max(1) as u32
 }

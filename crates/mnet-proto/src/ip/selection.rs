@@ -35,7 +35,6 @@ pub(super) fn route(
     if group {
         return Ok(route);
     }
-    ip.keep_destinations_in_use();
     Ok(ip.destinations.set_route(now, route, source.is_some()))
 }
 
@@ -58,18 +57,14 @@ pub(super) fn find(
         next_hop(ip, now, destination)
     };
     let next_hop = next_hop.ok_or(SendError::RouteNotFound)?;
-    let (own, mtu, header_len) = match (destination, next_hop) {
-        (IpAddr::V4(to), IpAddr::V4(next_hop)) => {
-            let source = source_v4(ip, to, next_hop).map(IpAddr::V4);
-            (source, ip.v4.mtu, ipv4::HEADER_LEN)
-        }
-        (IpAddr::V6(to), IpAddr::V6(_)) => {
-            (source_v6(ip, now, to).map(IpAddr::V6), ip.v6.mtu, ipv6::HEADER_LEN)
-        }
-        _ => return Err(SendError::RouteNotFound),
+    let own = || self::source(ip, now, destination, next_hop);
+    let source = source.or_else(own).ok_or(SendError::RouteNotFound)?;
+    let (mtu, header_len) = match destination {
+        IpAddr::V4(_) => (ip.v4.mtu, ipv4::HEADER_LEN),
+        IpAddr::V6(_) => (ip.v6.mtu, ipv6::HEADER_LEN),
     };
-    let source = source.or(own).ok_or(SendError::RouteNotFound)?;
-    if source.is_ipv4() != destination.is_ipv4() {
+    let family = destination.is_ipv4();
+    if source.is_ipv4() != family || next_hop.is_ipv4() != family {
         return Err(SendError::RouteNotFound);
     }
     Ok(Route { destination, source, next_hop, mtu, header_len: header_len as u16 })
@@ -84,9 +79,13 @@ fn next_hop(ip: &Ip, now: Instant, destination: IpAddr) -> Option<IpAddr> {
     redirect.or_else(|| Some(gateway(ip, destination)?.unwrap_or(destination)))
 }
 
+/// The router that takes on what goes to a host of which nothing else is known; `None` if none does.
+pub(super) fn router(ip: &Ip, destination: IpAddr) -> Option<IpAddr> {
+    if is_host(ip, destination) { gateway(ip, destination)? } else { None }
+}
+
 /// Whether an address can be another host's.
-#[inline(never)]
-pub(super) fn is_host(ip: &Ip, address: IpAddr) -> bool {
+fn is_host(ip: &Ip, address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => ip.v4.is_other_host(address),
         IpAddr::V6(address) => is_unicast_v6(address) && !ip.v6.has(address),
@@ -94,10 +93,24 @@ pub(super) fn is_host(ip: &Ip, address: IpAddr) -> bool {
 }
 
 /// By which router the routes lead to a destination: by none, if it is on the link.
-#[inline(never)]
-pub(super) fn gateway(ip: &Ip, destination: IpAddr) -> Option<Option<IpAddr>> {
+fn gateway(ip: &Ip, destination: IpAddr) -> Option<Option<IpAddr>> {
     let is_reachable = |gateway| ip.neighbors.is_probably_reachable(gateway);
     Some(ip.routes.lookup(destination, is_reachable)?.gateway)
+}
+
+/// The address to send from; `None` if there is none, or destination and next hop are of different
+/// families.
+pub(super) fn source(
+    ip: &Ip,
+    now: Instant,
+    destination: IpAddr,
+    next_hop: IpAddr,
+) -> Option<IpAddr> {
+    match (destination, next_hop) {
+        (IpAddr::V4(to), IpAddr::V4(next_hop)) => source_v4(ip, to, next_hop).map(IpAddr::V4),
+        (IpAddr::V6(to), IpAddr::V6(_)) => source_v6(ip, now, to).map(IpAddr::V6),
+        _ => None,
+    }
 }
 
 /// The IPv4 address to send from: one on the link of the destination's, or of the router's.

@@ -18,13 +18,13 @@ use core::net::{IpAddr, Ipv6Addr};
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
-use hashbrown::HashMap;
 use netdev::{Instant, Mac, Packet};
 use slab::Slab;
 
-use super::lists::Lists;
 use crate::config::Config;
+use crate::index::Index;
 use crate::keyed::ByAddress;
+use crate::lists::Lists;
 use crate::stats::Drop;
 use crate::wire::ipv6;
 
@@ -50,7 +50,7 @@ const IN_USE: Duration = Duration::from_secs(30);
 
 /// Neighbours by address.
 pub(crate) struct Cache {
-    slots: HashMap<IpAddr, usize, ByAddress>,
+    index: Index,
     entries: Slab<Entry>,
     // All of them, by [`Entry::worth`], the least recently used first.
     leaving: Lists,
@@ -152,7 +152,7 @@ impl Cache {
     /// An empty cache, whose hash is keyed and whose times are spread by `random`.
     pub(crate) fn new(config: &Config, keyed: ByAddress) -> Self {
         Self {
-            slots: HashMap::with_hasher(keyed),
+            index: Index::new(keyed, config.neighbors),
             entries: Slab::new(),
             leaving: Lists::default(),
             timers: Lists::default(),
@@ -225,7 +225,13 @@ impl Cache {
 
     #[inline]
     fn slot(&self, address: IpAddr) -> Option<usize> {
-        self.slots.get(&address).copied()
+        self.slot_by(self.index.hash(address), address)
+    }
+
+    #[inline]
+    fn slot_by(&self, hash: u32, address: IpAddr) -> Option<usize> {
+        let is = |slot| self.entries.get(slot).is_some_and(|entry| entry.address == address);
+        self.index.find(hash, is)
     }
 
     fn known(&self, address: IpAddr) -> Option<&Entry> {
@@ -360,19 +366,27 @@ impl Cache {
     /// asked for is in use.
     fn insert(&mut self, now: Instant, address: IpAddr, state: State, mac: Mac) -> Option<usize> {
         let used = matches!(state, State::Incomplete { .. });
-        let (last_used, waiting) = (now, Waiting::new());
-        let entry = Entry { address, state, mac, last_used, used, confirmed: false, waiting };
-        let worth = entry.worth();
+        let (last_used, confirmed) = (now, false);
         let slot = if self.entries.len() < self.max_entries {
+            let waiting = Waiting::new();
+            let entry = Entry { address, state, mac, last_used, used, confirmed, waiting };
             self.entries.insert(entry)
         } else {
-            let victim = self.victim(now)?;
-            self.replace(victim, entry);
-            victim
+            let slot = self.victim(now)?;
+            self.clear(slot);
+            // The memory of its queue stays.
+            let entry = &mut self.entries[slot];
+            entry.address = address;
+            entry.state = state;
+            entry.mac = mac;
+            entry.last_used = last_used;
+            entry.used = used;
+            entry.confirmed = confirmed;
+            slot
         };
-        self.slots.insert(address, slot);
-        self.leaving.put(slot, worth, now);
-        self.set_state(slot, state);
+        self.index.insert(slot, self.index.hash(address));
+        self.leaving.put(slot, self.entries[slot].worth(), now);
+        self.set_timer(slot, state.timer());
         Some(slot)
     }
 
@@ -384,14 +398,12 @@ impl Cache {
         (!self.entries[first].in_use(now)).then_some(first)
     }
 
-    /// Lets a neighbour have the place of another, and the memory of its queue.
-    fn replace(&mut self, slot: usize, entry: Entry) {
-        let left = mem::replace(&mut self.entries[slot], entry);
-        self.slots.remove(&left.address);
+    /// Gives up what waits for a neighbour, which makes way for another.
+    fn clear(&mut self, slot: usize) {
+        self.index.remove(slot);
         self.changes = self.changes.wrapping_add(1);
-        self.queued -= left.waiting.len();
         let waiting = &mut self.entries[slot].waiting;
-        *waiting = left.waiting;
+        self.queued -= waiting.len();
         while waiting.pop_front().is_some() {
             self.actions.push_back(Action::Count(Drop::NeighborUnreachable));
         }
@@ -399,8 +411,8 @@ impl Cache {
 
     /// Forgets a neighbour, for which nothing waits any more.
     fn remove(&mut self, slot: usize) {
-        let address = self.entries.remove(slot).address;
-        self.slots.remove(&address);
+        self.entries.remove(slot);
+        self.index.remove(slot);
         self.leaving.remove(slot);
         self.set_timer(slot, None);
     }

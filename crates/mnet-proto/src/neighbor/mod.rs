@@ -3,7 +3,6 @@
 
 pub(crate) mod arp;
 mod cache;
-mod lists;
 pub(crate) mod ndp;
 
 pub(crate) use self::cache::{Action, Cache, Evidence, Heard, Lookup};

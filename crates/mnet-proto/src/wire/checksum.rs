@@ -74,6 +74,13 @@ impl Checksum {
         self.add(number.to_be() as u64)
     }
 
+    /// Takes one 32-bit number out that was added, and adds another (RFC 1624 §3).
+    #[must_use]
+    #[inline]
+    pub const fn replace_u32(self, old: u32, new: u32) -> Self {
+        self.add_u32(!old).add_u32(new)
+    }
+
     /// The checksum, to be stored as it is: its bytes are in network order.
     #[must_use]
     #[inline]
@@ -137,6 +144,14 @@ mod tests {
             let checksum =
                 Checksum::new().add_bytes(&head).add_u16(number).add_u32(long).add_bytes(&bytes);
             prop_assert_eq!(checksum.finish(), (!(sum as u16)).to_be_bytes());
+        }
+
+        #[test]
+        fn a_number_is_replaced_as_if_the_other_had_been_added(
+            old: u32, new: u32, rest in 1_u32..,
+        ) {
+            let sum = |number| Checksum::new().add_u32(rest).add_u32(number);
+            prop_assert_eq!(sum(old).replace_u32(old, new).finish(), sum(new).finish());
         }
 
         #[test]

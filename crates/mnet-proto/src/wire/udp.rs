@@ -63,11 +63,7 @@ impl Header {
         let mut checksum = [0; 2];
         if let Some(pseudo_header) = pseudo_header {
             let sum = pseudo_header(length).add_u16(source).add_u16(destination).add_u16(length);
-            // Zero says that there is none. As a sum it is the same as all ones.
-            checksum = match sum.add_bytes(packet.bytes()).finish() {
-                [0, 0] => [0xff, 0xff],
-                checksum => checksum,
-            };
+            checksum = self::checksum(sum, packet.bytes());
         }
         Self::emit_with(packet, source, destination, checksum)
     }
@@ -91,11 +87,35 @@ impl Header {
         packet.prepend(HEADER_LEN).is_some_and(|bytes| header.write_to(bytes).is_ok())
     }
 
+    /// Lets it be of a datagram from one port to another.
+    pub fn set_ports(&mut self, (source, destination): (u16, u16)) {
+        self.source = U16::new(source);
+        self.destination = U16::new(destination);
+    }
+
+    /// Lets it be of a datagram of so many bytes, header included, that has this checksum.
+    #[inline]
+    pub fn set_len(&mut self, length: u16, checksum: [u8; 2]) {
+        self.length = U16::new(length);
+        self.checksum = checksum;
+    }
+
     /// Its checksum, as it is there.
     #[must_use]
     #[inline]
     pub fn checksum(&self) -> [u8; 2] {
         self.checksum
+    }
+}
+
+/// The checksum of a datagram, by the sum of its headers and its payload.
+#[must_use]
+#[inline]
+pub fn checksum(headers: Checksum, payload: &[u8]) -> [u8; 2] {
+    // Zero says that there is none. As a sum it is the same as all ones.
+    match headers.add_bytes(payload).finish() {
+        [0, 0] => [0xff, 0xff],
+        checksum => checksum,
     }
 }
 

@@ -1,7 +1,6 @@
 //! Slots in lists, each list in the order of time.
 
 use alloc::vec::Vec;
-use core::mem;
 
 use netdev::Instant;
 
@@ -10,58 +9,80 @@ const LISTS: usize = 4;
 
 /// Lists of slots. A slot is in one of them, or in none.
 #[derive(Default)]
-pub(super) struct Lists {
+pub(crate) struct Lists {
     // By slot, behind one for each list: a list is a ring that begins and ends there.
     links: Vec<Link>,
 }
 
 #[derive(Clone, Copy)]
 struct Link {
-    before: usize,
-    after: usize,
+    before: u32,
+    after: u32,
     time: Instant,
 }
 
 impl Link {
     /// One that is in no list, or the end of an empty one.
     fn alone(at: usize) -> Self {
-        Self { before: at, after: at, time: Instant::ZERO }
+        Self { before: at as u32, after: at as u32, time: Instant::ZERO }
     }
 }
 
 impl Lists {
     /// The first slot of a list, and its time.
-    pub(super) fn first(&self, list: usize) -> Option<(usize, Instant)> {
-        let first = self.links.get(list)?.after;
+    pub(crate) fn first(&self, list: usize) -> Option<(usize, Instant)> {
+        let first = self.links.get(list)?.after as usize;
         (first != list).then(|| (first - LISTS, self.links[first].time))
     }
 
+    /// The last slot of a list.
+    pub(crate) fn last(&self, list: usize) -> Option<usize> {
+        let last = self.links.get(list)?.before as usize;
+        (last != list).then(|| last - LISTS)
+    }
+
     /// Puts a slot into a list, behind all whose time is not later, and takes it out of where it was.
-    pub(super) fn put(&mut self, slot: usize, list: usize, time: Instant) {
-        self.remove(slot);
+    pub(crate) fn put(&mut self, slot: usize, list: usize, time: Instant) {
         let at = slot + LISTS;
+        if at >= self.links.len() {
+            self.grow(at);
+        }
+        let links = self.links.as_mut_slice();
+        unlink(links, at);
+        // Mostly its time is the latest.
+        let mut before = links[list].before as usize;
+        while before != list && links[before].time > time {
+            before = links[before].before as usize;
+        }
+        let after = links[before].after;
+        links[at] = Link { before: before as u32, after, time };
+        links[before].after = at as u32;
+        links[after as usize].before = at as u32;
+    }
+
+    #[inline(never)]
+    fn grow(&mut self, at: usize) {
         for more in self.links.len()..=at {
             self.links.push(Link::alone(more));
         }
-        // Mostly its time is the latest.
-        let mut before = self.links[list].before;
-        while before != list && self.links[before].time > time {
-            before = self.links[before].before;
-        }
-        let after = self.links[before].after;
-        self.links[at] = Link { before, after, time };
-        self.links[before].after = at;
-        self.links[after].before = at;
     }
 
     /// Takes a slot out of the list that it is in, if it is in one.
-    pub(super) fn remove(&mut self, slot: usize) {
+    pub(crate) fn remove(&mut self, slot: usize) {
         let at = slot + LISTS;
-        let Some(link) = self.links.get_mut(at).filter(|link| link.before != at) else { return };
-        let Link { before, after, .. } = mem::replace(link, Link::alone(at));
-        self.links[before].after = after;
-        self.links[after].before = before;
+        if at < self.links.len() {
+            unlink(&mut self.links, at);
+            self.links[at] = Link::alone(at);
+        }
     }
+}
+
+/// Lets those on both sides of a link be beside each other; does nothing to one that is in no list.
+#[inline]
+fn unlink(links: &mut [Link], at: usize) {
+    let Link { before, after, .. } = links[at];
+    links[before as usize].after = after;
+    links[after as usize].before = before;
 }
 
 #[cfg(test)]
@@ -101,6 +122,7 @@ mod tests {
                 }
             }
             for (list, model) in model.into_iter().enumerate() {
+                prop_assert_eq!(lists.last(list), model.last().map(|&(slot, _)| slot));
                 prop_assert_eq!(drain(&mut lists, list), model);
             }
         }
