@@ -95,7 +95,7 @@ impl Udp {
 
     /// The same, with the checksum that the datagram has if it leaves from the address that is asked
     /// for.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn send_summed(
         &mut self,
         network: &mut impl Network,
