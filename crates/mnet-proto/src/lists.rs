@@ -45,7 +45,7 @@ impl Lists {
     pub(crate) fn put(&mut self, slot: usize, list: usize, time: Instant) {
         let at = slot + LISTS;
         if at >= self.links.len() {
-            self.grow(at);
+            return self.grow_and_put(slot, list, time);
         }
         let links = self.links.as_mut_slice();
         unlink(links, at);
@@ -61,10 +61,11 @@ impl Lists {
     }
 
     #[inline(never)]
-    fn grow(&mut self, at: usize) {
-        for more in self.links.len()..=at {
+    fn grow_and_put(&mut self, slot: usize, list: usize, time: Instant) {
+        for more in self.links.len()..=slot + LISTS {
             self.links.push(Link::alone(more));
         }
+        self.put(slot, list, time);
     }
 
     /// Takes a slot out of the list that it is in, if it is in one.

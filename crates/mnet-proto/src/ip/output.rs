@@ -13,7 +13,7 @@ use super::{Cast, Ip, Metadata, Received, Route, SendError, SendOptions, fragmen
 use crate::icmp::{self, IcmpError};
 use crate::keyed::ByAddress;
 use crate::multicast::Report;
-use crate::neighbor::{Action, Lookup, arp, ndp};
+use crate::neighbor::{Action, Lookup, Unresolved, Wait, arp, ndp};
 use crate::stats::Drop;
 use crate::wire::{ethernet, icmpv6, igmp, ipv4, ipv6, udp};
 
@@ -236,7 +236,9 @@ impl Ip {
             Some(mac) => mac,
             None => match self.neighbors.lookup(now, route.next_hop) {
                 Lookup::Found(mac) => mac,
-                Lookup::Unresolved => return self.wait(now, route, protocol, packet),
+                Lookup::Unresolved(neighbor) => {
+                    return self.wait(now, route, neighbor, protocol, packet);
+                }
                 Lookup::Failed => {
                     self.count(Drop::NeighborUnreachable);
                     return Err(SendError::DestinationUnreachable(IcmpError::HostUnreachable));
@@ -252,6 +254,7 @@ impl Ip {
         &mut self,
         now: Instant,
         route: &Route,
+        neighbor: Unresolved,
         protocol: u8,
         packet: Packet,
     ) -> Result<Passage, SendError> {
@@ -259,9 +262,12 @@ impl Ip {
             self.count(Drop::NeighborQueueFull);
             return Err(SendError::NoBuffer);
         }
-        let waits = self.neighbors.wait(now, route.next_hop, packet, route.mtu);
+        let wait = self.neighbors.wait(now, neighbor, packet, route.mtu);
+        if wait == Wait::Asks {
+            self.solicit(now, route.next_hop, None);
+        }
         self.perform(now);
-        if waits { Ok(Passage::Waits) } else { Err(SendError::NoBuffer) }
+        if wait == Wait::Refused { Err(SendError::NoBuffer) } else { Ok(Passage::Waits) }
     }
 
     /// Whether a packet may wait for a neighbour, who may not exist: of the pool a quarter may, half
@@ -427,6 +433,14 @@ impl Ip {
         count > 0 && count + pool.capacity() / 16 <= pool.available()
     }
 
+    /// Asks for a neighbour's address: everybody, or the one who is believed to have it.
+    fn solicit(&mut self, now: Instant, address: IpAddr, mac: Option<Mac>) {
+        match address {
+            IpAddr::V4(address) => arp::request(self, address, mac),
+            IpAddr::V6(address) => ndp::solicit(self, now, address, mac),
+        }
+    }
+
     /// Does what the neighbour cache asks for.
     pub(crate) fn perform(&mut self, now: Instant) {
         while let Some(action) = self.neighbors.poll_action() {
@@ -437,8 +451,7 @@ impl Ip {
     #[inline(never)]
     fn perform_one(&mut self, now: Instant, action: Action) {
         match action {
-            Action::Solicit(IpAddr::V4(address), mac) => arp::request(self, address, mac),
-            Action::Solicit(IpAddr::V6(address), mac) => ndp::solicit(self, now, address, mac),
+            Action::Solicit(address, mac) => self.solicit(now, address, mac),
             Action::Send(packet, mac, mtu) => drop(self.transmit(packet, mac, mtu)),
             Action::Count(reason) => self.count(reason),
             Action::GiveUp(packet) => {

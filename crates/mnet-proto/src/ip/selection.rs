@@ -147,17 +147,20 @@ pub(super) fn source_v6(ip: &Ip, now: Instant, destination: Ipv6Addr) -> Option<
 
 /// The first of those that rank highest.
 pub(super) fn best<T, R: PartialOrd>(
-    all: impl Iterator<Item = T>,
+    mut all: impl Iterator<Item = T>,
     rank: impl Fn(&T) -> R,
 ) -> Option<T> {
-    let mut best = None;
+    let mut best = all.next()?;
+    // Of one alone it does not matter.
+    let mut highest = None;
     for item in all {
-        let rank = rank(&item);
-        if best.as_ref().is_none_or(|(highest, _)| rank > *highest) {
-            best = Some((rank, item));
+        let rank_of_item = rank(&item);
+        if rank_of_item > *highest.get_or_insert_with(|| rank(&best)) {
+            highest = Some(rank_of_item);
+            best = item;
         }
     }
-    best.map(|(_, item)| item)
+    Some(best)
 }
 
 fn label(address: Ipv6Addr) -> u8 {

@@ -108,9 +108,28 @@ pub(crate) enum Lookup {
     /// Its address.
     Found(Mac),
     /// Nothing yet: packets can wait for it.
-    Unresolved,
+    Unresolved(Unresolved),
     /// It was asked and did not answer.
     Failed,
+}
+
+/// Where packets wait for a neighbour, or would if anything did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unresolved {
+    address: IpAddr,
+    hash: u32,
+    slot: Option<usize>,
+}
+
+/// What has become of a packet that was to wait for a neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// There was no room for it, and it was dropped.
+    Refused,
+    /// It waits.
+    Waits,
+    /// It waits, and the neighbour is to be asked for its address.
+    Asks,
 }
 
 /// How a neighbour's address was learnt.
@@ -223,7 +242,6 @@ impl Cache {
         self.known(address).is_some_and(|entry| !entry.is_unknown())
     }
 
-    #[inline]
     fn slot(&self, address: IpAddr) -> Option<usize> {
         self.slot_by(self.index.hash(address), address)
     }
@@ -241,15 +259,18 @@ impl Cache {
     /// Looks a neighbour up to send it something.
     #[inline(never)]
     pub(crate) fn lookup(&mut self, now: Instant, address: IpAddr) -> Lookup {
-        let Some(slot) = self.slot(address) else { return Lookup::Unresolved };
+        let hash = self.index.hash(address);
+        let slot = self.slot_by(hash, address);
+        let unresolved = Lookup::Unresolved(Unresolved { address, hash, slot });
+        let Some(slot) = slot else { return unresolved };
         let entry = &mut self.entries[slot];
         entry.last_used = now;
         entry.used = true;
         self.leaving.put(slot, entry.worth(), now);
         match entry.state {
-            State::Incomplete { .. } => Lookup::Unresolved,
+            State::Incomplete { .. } => unresolved,
             State::Failed { until } if until > now => Lookup::Failed,
-            State::Failed { .. } => Lookup::Unresolved,
+            State::Failed { .. } => unresolved,
             _ => {
                 let mac = entry.mac;
                 if entry.is_stale(now) {
@@ -260,26 +281,30 @@ impl Cache {
         }
     }
 
-    /// Lets a packet wait for a neighbour that [`Cache::lookup`] found unresolved, and asks for it.
-    /// `false` if there is no room for it, and it was dropped.
-    pub(crate) fn wait(&mut self, now: Instant, address: IpAddr, packet: Packet, mtu: u16) -> bool {
+    /// Lets a packet wait for a neighbour that [`Cache::lookup`] has just found unresolved.
+    pub(crate) fn wait(
+        &mut self,
+        now: Instant,
+        neighbor: Unresolved,
+        packet: Packet,
+        mtu: u16,
+    ) -> Wait {
+        let Unresolved { address, hash, slot } = neighbor;
+        let asked = |next| State::Incomplete { requests: 1, next };
         let next = now + self.times(address).retransmit;
-        let asked = State::Incomplete { requests: 1, next };
-        let slot = match self.slot(address) {
+        let (slot, asks) = match slot {
             Some(slot) if matches!(self.entries[slot].state, State::Failed { .. }) => {
-                self.actions.push_back(Action::Solicit(address, None));
-                self.set_state(slot, asked);
-                slot
+                self.set_state(slot, asked(next));
+                (slot, true)
             }
-            Some(slot) => slot,
-            None => {
-                let Some(slot) = self.insert(now, address, asked, Mac::default()) else {
+            Some(slot) => (slot, false),
+            None => match self.insert(now, (address, hash), asked(next), Mac::default()) {
+                Some(slot) => (slot, true),
+                None => {
                     self.actions.push_back(Action::Count(Drop::NeighborCacheFull));
-                    return false;
-                };
-                self.actions.push_back(Action::Solicit(address, None));
-                slot
-            }
+                    return Wait::Refused;
+                }
+            },
         };
         let entry = &mut self.entries[slot];
         // RFC 4861 §7.2.2: the newest replaces the oldest.
@@ -290,12 +315,15 @@ impl Cache {
         // However many wait for others, one can wait for each.
         let full = self.queued >= self.max_queued && !entry.waiting.is_empty();
         if full || self.max_queue == 0 {
+            if asks {
+                self.actions.push_back(Action::Solicit(address, None));
+            }
             self.actions.push_back(Action::Count(Drop::NeighborQueueFull));
-            return false;
+            return Wait::Refused;
         }
         self.queued += 1;
         entry.waiting.push_back((packet, mtu));
-        true
+        if asks { Wait::Asks } else { Wait::Waits }
     }
 
     /// Takes note of a neighbour's address, as ARP tells it, or the options of neighbour discovery's
@@ -304,7 +332,8 @@ impl Cache {
         let Some(slot) = self.slot(address) else {
             // A neighbour that answers although nobody asked it is not believed.
             if evidence == Evidence::Request {
-                self.insert(now, address, State::Stale, mac);
+                let hash = self.index.hash(address);
+                self.insert(now, (address, hash), State::Stale, mac);
             }
             return;
         };
@@ -364,7 +393,13 @@ impl Cache {
 
     /// Takes a neighbour up, perhaps in another's place; `None` if there is none for it. One that is
     /// asked for is in use.
-    fn insert(&mut self, now: Instant, address: IpAddr, state: State, mac: Mac) -> Option<usize> {
+    fn insert(
+        &mut self,
+        now: Instant,
+        (address, hash): (IpAddr, u32),
+        state: State,
+        mac: Mac,
+    ) -> Option<usize> {
         let used = matches!(state, State::Incomplete { .. });
         let (last_used, confirmed) = (now, false);
         let slot = if self.entries.len() < self.max_entries {
@@ -384,8 +419,8 @@ impl Cache {
             entry.confirmed = confirmed;
             slot
         };
-        self.index.insert(slot, self.index.hash(address));
-        self.leaving.put(slot, self.entries[slot].worth(), now);
+        self.index.insert(slot, hash);
+        self.leaving.put(slot, worth(confirmed, used), now);
         self.set_timer(slot, state.timer());
         Some(slot)
     }
@@ -550,9 +585,8 @@ impl Entry {
         (self.mac, mem::discriminant(&self.state))
     }
 
-    /// What goes first in a full cache is worth least.
     fn worth(&self) -> usize {
-        usize::from(self.confirmed) * 2 + usize::from(self.used)
+        worth(self.confirmed, self.used)
     }
 
     /// Whether its address is not known.
@@ -573,6 +607,11 @@ impl Entry {
     fn in_use(&self, now: Instant) -> bool {
         self.used && self.confirmed && now - self.last_used < IN_USE
     }
+}
+
+/// What goes first in a full cache is worth least.
+fn worth(confirmed: bool, used: bool) -> usize {
+    usize::from(confirmed) * 2 + usize::from(used)
 }
 
 impl State {

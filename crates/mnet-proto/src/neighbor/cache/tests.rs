@@ -59,9 +59,14 @@ impl Scene {
     fn wait(&mut self, now: Instant, address: IpAddr, mark: u8) {
         let mut packet = self.pool.take().unwrap();
         packet.append(1).unwrap()[0] = mark;
-        self.run(|cache| {
-            cache.wait(now, address, packet, 1_500);
-        });
+        let Lookup::Unresolved(neighbor) = self.cache.lookup(now, address) else {
+            panic!("it is known, or has failed");
+        };
+        let wait = self.cache.wait(now, neighbor, packet, 1_500);
+        if wait == Wait::Asks {
+            self.solicited.push((address, None));
+        }
+        self.run(|_| ());
     }
 
     fn learn(&mut self, now: Instant, address: IpAddr, mac: Mac, evidence: Evidence) {
@@ -100,7 +105,7 @@ impl Scene {
 #[test]
 fn a_neighbour_is_asked_three_times_and_then_given_up() {
     let mut scene = Scene::new(|_| ());
-    assert_eq!(scene.cache.lookup(START, host(1)), Lookup::Unresolved);
+    assert!(matches!(scene.cache.lookup(START, host(1)), Lookup::Unresolved(_)));
     scene.wait(START, host(1), 1);
     scene.wait(START, host(1), 2);
     assert_eq!(scene.solicited, [(host(1), None)]);
@@ -111,7 +116,7 @@ fn a_neighbour_is_asked_three_times_and_then_given_up() {
     scene.drive(after(3.0));
     assert_eq!(scene.dropped, [Drop::NeighborUnreachable; 2]);
     assert_eq!(scene.cache.lookup(after(3.5), host(1)), Lookup::Failed);
-    assert_eq!(scene.cache.lookup(after(4.0), host(1)), Lookup::Unresolved);
+    assert!(matches!(scene.cache.lookup(after(4.0), host(1)), Lookup::Unresolved(_)));
     scene.drive(after(10.0));
     assert!(scene.cache.entries.is_empty());
     assert_eq!(scene.cache.poll_timeout(), None);
@@ -126,7 +131,7 @@ fn what_waited_is_sent_in_order_when_the_neighbour_answers() {
     scene.learn(after(0.5), host(1), MAC, Evidence::Answer);
     assert_eq!(scene.sent, [(1, MAC), (2, MAC), (3, MAC)]);
     assert_eq!(scene.cache.lookup(after(0.5), host(1)), Lookup::Found(MAC));
-    assert_eq!(scene.cache.lookup(after(0.5), host(2)), Lookup::Unresolved);
+    assert!(matches!(scene.cache.lookup(after(0.5), host(2)), Lookup::Unresolved(_)));
 }
 
 #[test]
@@ -224,7 +229,7 @@ fn an_answer_is_believed_for_a_while_and_then_asked_for_again_by_unicast() {
     scene.cache.lookup(after(110.0), host(1));
     scene.drive(after(120.0));
     assert_eq!(scene.solicited, [(host(1), Some(MAC)); 3]);
-    assert_eq!(scene.cache.lookup(after(120.0), host(1)), Lookup::Unresolved);
+    assert!(matches!(scene.cache.lookup(after(120.0), host(1)), Lookup::Unresolved(_)));
 }
 
 #[test]
@@ -250,20 +255,16 @@ fn a_changed_address_is_used_at_once_and_asked_about() {
 
 #[test]
 fn no_router_keeps_packets_waiting_for_long() {
-    let mut cache =
-        Cache::new(&Config::default(), ByAddress(0x9e37_79b9_7f4a_7c15, 0xd1b5_4a32_d192_ed03));
+    let mut scene = Scene::new(|_| ());
     let forever = Duration::from_millis(u32::MAX.into());
-    cache.set_times(forever, forever);
-    assert_eq!(cache.times[1].reachable, Duration::from_secs(3_600));
-    let pool = Pool::new(1, 2_048);
-    let neighbor = IpAddr::V6(Ipv6Addr::LOCALHOST);
-    assert!(cache.wait(START, neighbor, pool.take().unwrap(), 1_500));
+    scene.cache.set_times(forever, forever);
+    assert_eq!(scene.cache.times[1].reachable, Duration::from_secs(3_600));
+    scene.wait(START, IpAddr::V6(Ipv6Addr::LOCALHOST), 1);
     for second in [10, 20, 30] {
-        assert_eq!(pool.available(), 0);
-        cache.handle_timeout(START + Duration::from_secs(second));
+        assert_eq!(scene.pool.available(), 63);
+        scene.timeout(START + Duration::from_secs(second));
     }
-    cache.actions.clear();
-    assert_eq!(pool.available(), 1);
+    assert_eq!(scene.pool.available(), 64);
 }
 
 /// What may happen to one of a few neighbours.
@@ -301,7 +302,7 @@ proptest! {
                 .map(|(_, entry)| (entry.address, worth(entry), entry.in_use(now)))
                 .collect();
             match step {
-                Step::Send => if scene.cache.lookup(now, address) == Lookup::Unresolved {
+                Step::Send => if matches!(scene.cache.lookup(now, address), Lookup::Unresolved(_)) {
                     scene.wait(now, address, 1);
                 },
                 Step::Learn(evidence) => scene.learn(now, address, mac, evidence),
