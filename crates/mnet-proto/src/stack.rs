@@ -490,10 +490,8 @@ impl Stack {
         if self.gone {
             return Err(SendError::DeviceGone);
         }
-        let (Self { ip, udp, .. }, destination) = (self, destination.into());
-        if let Err(packet) = udp.send_known(ip, now, local, &destination, packet) {
-            udp.send(ip, now, local, &destination, packet)?;
-        }
+        let Self { ip, udp, .. } = self;
+        udp.send_over(ip, now, local, &destination.into(), packet)?;
         ip.stats.udp_sent += 1;
         Ok(())
     }
@@ -509,11 +507,7 @@ impl Stack {
             return Err(SendError::DeviceGone);
         }
         let Self { ip, udp, .. } = self;
-        if let Err(datagram) = udp.reply_known(ip, now, datagram) {
-            let checksum = datagram.checksum();
-            let (local, remote) = (datagram.local().into(), datagram.remote().into());
-            udp.send_summed(ip, now, local, &remote, checksum, datagram.into_packet())?;
-        }
+        udp.reply_over(ip, now, datagram)?;
         ip.stats.udp_sent += 1;
         Ok(())
     }

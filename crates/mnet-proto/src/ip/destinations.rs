@@ -142,6 +142,19 @@ impl Destination {
         Some((template, &mut self.flows))
     }
 
+    /// Whether there is a template for it, be it too old.
+    pub(crate) fn has_template(&self) -> bool {
+        self.has_template
+    }
+
+    /// The template for what is sent there by its route, while that holds: another neighbour may have to
+    /// be written into it. Besides, the flows, as above.
+    #[inline]
+    pub(crate) fn old_template(&mut self) -> Option<(&mut Template, &mut Flows)> {
+        let template = self.template.as_deref_mut().filter(|_| self.has_template)?;
+        Some((template, &mut self.flows))
+    }
+
     /// The way by which something has been sent there, if it still holds.
     pub(crate) fn route(&self, generation: u32) -> Option<&Route> {
         (self.generation == generation && !self.aside).then_some(&self.route)
@@ -311,7 +324,7 @@ impl Destinations {
                 route.mtu = route.mtu.min(path.mtu);
             }
         }
-        entry.has_template &= entry.route == route;
+        entry.has_template &= entry.route == route && entry.generation == self.generation;
         entry.route = route;
         entry.by_request = by_request;
         entry.aside = false;

@@ -32,6 +32,7 @@ use self::ipv4::Ipv4;
 use self::ipv6::Ipv6;
 pub(crate) use self::metadata::ControlBlock;
 pub use self::metadata::Metadata;
+pub(crate) use self::output::Unsent;
 pub use self::routes::RouteError;
 use self::routes::Routes;
 use self::templates::ByRouter;

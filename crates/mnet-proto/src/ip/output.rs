@@ -7,7 +7,7 @@ use netdev::{Instant, Mac, Packet};
 use rand_core::Rng;
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::destinations::{Absent, Flow};
+use super::destinations::{Absent, Destination, Flow};
 use super::templates::{Changes, Template};
 use super::{Cast, Ip, Metadata, Received, Route, SendError, SendOptions, fragment, selection};
 use crate::icmp::{self, IcmpError};
@@ -20,12 +20,12 @@ use crate::wire::{ethernet, icmpv6, igmp, ipv4, ipv6, udp};
 /// The traffic class of what IGMP says of groups: Internetwork Control (RFC 3376 §4).
 const GROUP_CONTROL: u8 = 0xc0;
 
-/// What has become of a datagram.
-enum Passage {
-    /// It is on its way.
-    Gone,
-    /// It waits until its next hop has answered.
-    Waits,
+/// Why a datagram has not been sent by what was known of the way.
+pub(crate) enum Unsent {
+    /// That is not enough, or too old: the packet is as it was, and can be sent as any other.
+    Unknown(Packet),
+    /// It is known that it will not arrive.
+    Failed(SendError),
 }
 
 impl Ip {
@@ -37,21 +37,8 @@ impl Ip {
         route: &Route,
         protocol: u8,
         options: &SendOptions,
-        packet: Packet,
-    ) -> Result<(), SendError> {
-        self.pass(now, route, protocol, options, packet).map(|_| ())
-    }
-
-    /// The same, and says whether it is on its way.
-    #[inline]
-    fn pass(
-        &mut self,
-        now: Instant,
-        route: &Route,
-        protocol: u8,
-        options: &SendOptions,
         mut packet: Packet,
-    ) -> Result<Passage, SendError> {
+    ) -> Result<(), SendError> {
         let fits = route.fits(packet.len(), options);
         if !fits && options.dont_fragment {
             return Err(SendError::PacketTooBig { mtu: route.mtu });
@@ -96,39 +83,73 @@ impl Ip {
     /// known already of the way. `checksum` is the datagram's, if that is known.
     ///
     /// # Errors
-    /// Gives the packet back as it was if not enough is known: it can be sent as any other.
+    /// [`Unsent`], which says why not.
     #[inline]
     pub(crate) fn send_known(
         &mut self,
         now: Instant,
-        (source, destination): (Option<IpAddr>, IpAddr),
+        ends: (Option<IpAddr>, IpAddr),
         flow: Flow,
         checksum: Option<[u8; 2]>,
         mut packet: Packet,
-    ) -> Result<(), Packet> {
+    ) -> Result<(), Unsent> {
         let changes = self.changes();
-        let known = match self.destinations.get(destination) {
+        let known = match self.destinations.get(ends.1) {
             Ok(known) => known,
-            Err(absent) => {
-                return self.send_by_router(
-                    now,
-                    absent,
-                    (source, destination),
-                    flow,
-                    checksum,
-                    packet,
-                );
-            }
+            Err(absent) => return self.send_by_router(now, absent, ends, flow, checksum, packet),
         };
-        let Some((template, flows)) = known.template(now, changes, source) else {
-            return Err(packet);
+        let Some((template, flows)) = known.template(now, changes, ends.0) else {
+            if !known.has_template() {
+                return Err(Unsent::Unknown(packet));
+            }
+            return self.send_renewed(now, ends, flow, checksum, packet);
         };
         if template.flow != flow {
             flows.note(flow);
             template.set_flow(flow, |from, to| flow_label(self.flows, from, to, flow));
         }
         if !template.write(&mut packet, checksum) {
-            return Err(packet);
+            return Err(Unsent::Unknown(packet));
+        }
+        self.link.send_frame(packet, &mut self.stats);
+        Ok(())
+    }
+
+    /// The same to a destination whose template is too old, or not for this source.
+    #[inline(never)]
+    fn send_renewed(
+        &mut self,
+        now: Instant,
+        (source, destination): (Option<IpAddr>, IpAddr),
+        flow: Flow,
+        checksum: Option<[u8; 2]>,
+        mut packet: Packet,
+    ) -> Result<(), Unsent> {
+        let Some(route) = self.destinations.route(now, destination, source) else {
+            return Err(Unsent::Unknown(packet));
+        };
+        let neighbor = self.neighbors.lookup(now, route.next_hop);
+        let may_go = match neighbor {
+            Lookup::Found(_) => true,
+            Lookup::Unresolved(_) => self.may_wait(ipv4::UDP, route.next_hop, &packet),
+            Lookup::Failed => false,
+        };
+        let (settled, changes) = (self.neighbors.settled(route.next_hop), self.changes());
+        let known = self.destinations.get(destination).ok();
+        let known = known.and_then(Destination::old_template).filter(|_| may_go);
+        let Some((template, flows)) = known else { return Err(Unsent::Unknown(packet)) };
+        template.set_mtu(route.mtu);
+        if let Some((mac, until)) = settled {
+            template.renew((now, until), changes, mac);
+        }
+        flows.note(flow);
+        template.set_flow(flow, |from, to| flow_label(self.flows, from, to, flow));
+        if !template.write(&mut packet, checksum) {
+            return Err(Unsent::Unknown(packet));
+        }
+        if let Lookup::Unresolved(neighbor) = neighbor {
+            packet.trim_front(ethernet::HEADER_LEN);
+            return self.wait(now, &route, neighbor, packet).map_err(Unsent::Failed);
         }
         self.link.send_frame(packet, &mut self.stats);
         Ok(())
@@ -150,23 +171,25 @@ impl Ip {
         flow: Flow,
         checksum: Option<[u8; 2]>,
         mut packet: Packet,
-    ) -> Result<(), Packet> {
+    ) -> Result<(), Unsent> {
         // What goes in pieces needs no look at the routes yet.
         if packet.len() > self.link.mtu.into() {
-            return Err(packet);
+            return Err(Unsent::Unknown(packet));
         }
-        let Some(next_hop) = selection::router(self, destination) else { return Err(packet) };
+        let Some(next_hop) = selection::router(self, destination) else {
+            return Err(Unsent::Unknown(packet));
+        };
         let by_request = source.is_some();
         let own = || selection::source(self, now, destination, next_hop);
-        let Some(source) = source.or_else(own) else { return Err(packet) };
+        let Some(source) = source.or_else(own) else { return Err(Unsent::Unknown(packet)) };
         let changes = self.changes();
         let Some(template) = self.by_router.get(now, changes, next_hop, source) else {
-            return Err(packet);
+            return Err(Unsent::Unknown(packet));
         };
         template.readdress(destination);
         template.set_flow(flow, |from, to| flow_label(self.flows, from, to, flow));
         if !template.write(&mut packet, checksum) {
-            return Err(packet);
+            return Err(Unsent::Unknown(packet));
         }
         let (mtu, header_len) = template.lengths();
         let route = Route { destination, source, next_hop, mtu, header_len };
@@ -175,27 +198,32 @@ impl Ip {
         Ok(())
     }
 
-    /// Makes a template of the frame that was sent last, by this route, if one is of use and not there: for a
-    /// destination that is sent to `again`, or behind a router, which then has one too.
+    /// Makes a template of the datagram that was sent last, by this route, if one is of use and not there:
+    /// for a destination that is sent to `again`, or is behind a router, which then has one too.
     #[inline(never)]
     fn learn_template(&mut self, now: Instant, sent_by: &Route, again: bool) -> Option<()> {
         let &Route { destination, source, next_hop, .. } = sent_by;
-        let (changes, checksums) = (self.changes(), self.link.checksums);
-        let generation = self.destinations.generation();
+        let (changes, generation) = (self.changes(), self.destinations.generation());
+        let settled = self.neighbors.settled(next_hop);
         let known = self.destinations.get(destination).ok()?;
         let needed = if again {
-            known.template(now, changes, Some(source)).is_none()
+            !known.has_template()
         } else {
-            let by_router = next_hop != destination;
+            let by_router = next_hop != destination && settled.is_some();
             by_router && self.by_router.get(now, changes, next_hop, source).is_none()
         };
         let route = *known.route(generation).filter(|_| needed)?;
-        let until = self.neighbors.settled(next_hop)?;
-        let frame = self.link.newest()?;
-        let template = Template::of(frame, &route, checksums, (now, until), changes)?;
-        let link_mtu = if destination.is_ipv4() { self.v4.mtu } else { self.v6.mtu };
-        if route.next_hop != destination && route.mtu == link_mtu {
-            self.by_router.set(&route, template.clone());
+        let datagram = match settled {
+            Some(_) => self.link.newest()?.bytes().get(ethernet::HEADER_LEN..)?,
+            None => self.neighbors.waits_last(next_hop)?.bytes(),
+        };
+        let mut template = Template::of(datagram, &route, self.link.checksums, self.link.mac)?;
+        if let Some((mac, until)) = settled {
+            template.renew((now, until), changes, mac);
+            let link_mtu = if destination.is_ipv4() { self.v4.mtu } else { self.v6.mtu };
+            if route.next_hop != destination && route.mtu == link_mtu {
+                self.by_router.set(&route, template.clone());
+            }
         }
         known.set_template(template);
         Some(())
@@ -216,8 +244,8 @@ impl Ip {
             Err(_) => None,
         };
         let plain = *options == SendOptions::default() && route.fits(packet.len(), options);
-        let passage = self.pass(now, route, ipv4::UDP, options, packet)?;
-        if let (Some(again), true, Passage::Gone) = (again, plain, passage) {
+        self.send(now, route, ipv4::UDP, options, packet)?;
+        if let Some(again) = again.filter(|_| plain) {
             self.learn_template(now, route, again);
         }
         Ok(())
@@ -231,43 +259,39 @@ impl Ip {
         route: &Route,
         protocol: u8,
         packet: Packet,
-    ) -> Result<Passage, SendError> {
+    ) -> Result<(), SendError> {
         let mac = match self.group_mac(route.next_hop) {
             Some(mac) => mac,
             None => match self.neighbors.lookup(now, route.next_hop) {
                 Lookup::Found(mac) => mac,
-                Lookup::Unresolved(neighbor) => {
-                    return self.wait(now, route, neighbor, protocol, packet);
+                Lookup::Unresolved(_) if !self.may_wait(protocol, route.next_hop, &packet) => {
+                    self.count(Drop::NeighborQueueFull);
+                    return Err(SendError::NoBuffer);
                 }
+                Lookup::Unresolved(neighbor) => return self.wait(now, route, neighbor, packet),
                 Lookup::Failed => {
                     self.count(Drop::NeighborUnreachable);
                     return Err(SendError::DestinationUnreachable(IcmpError::HostUnreachable));
                 }
             },
         };
-        self.transmit(packet, mac, route.mtu)?;
-        Ok(Passage::Gone)
+        self.transmit(packet, mac, route.mtu)
     }
 
-    /// Lets a datagram wait for its next hop, if there is room for it.
+    /// Lets a datagram wait for its next hop.
     fn wait(
         &mut self,
         now: Instant,
         route: &Route,
         neighbor: Unresolved,
-        protocol: u8,
         packet: Packet,
-    ) -> Result<Passage, SendError> {
-        if !self.may_wait(protocol, route.next_hop, &packet) {
-            self.count(Drop::NeighborQueueFull);
-            return Err(SendError::NoBuffer);
-        }
+    ) -> Result<(), SendError> {
         let wait = self.neighbors.wait(now, neighbor, packet, route.mtu);
         if wait == Wait::Asks {
             self.solicit(now, route.next_hop, None);
         }
         self.perform(now);
-        if wait == Wait::Refused { Err(SendError::NoBuffer) } else { Ok(Passage::Waits) }
+        if wait == Wait::Refused { Err(SendError::NoBuffer) } else { Ok(()) }
     }
 
     /// Whether a packet may wait for a neighbour, who may not exist: of the pool a quarter may, half

@@ -3,12 +3,13 @@
 //!
 //! A template stands for a look at the destination, its route and its neighbour. It is used for a
 //! second at most, so that those learn that they are in use, and no longer than nothing changes in
-//! what they say.
+//! what they say. Then they are looked at again, and if it is only the neighbour of whom they say
+//! something else, the template is renewed.
 
 use core::net::{IpAddr, Ipv6Addr};
 use core::time::Duration;
 
-use netdev::{Checksums, Instant, Packet};
+use netdev::{Checksums, Instant, Mac, Packet};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::Route;
@@ -97,36 +98,39 @@ impl ByRouter {
 }
 
 impl Template {
-    /// A template of `packet`, which is a frame that is sent by a route: a UDP datagram in one piece.
-    /// It is used until `until` at most. `None` if it is no such frame.
+    /// A template of a UDP datagram in one piece that is sent by a route, in frames from this card. It is
+    /// not used before it is [renewed](Self::renew). `None` if it is no such datagram.
     #[inline(never)]
     pub(crate) fn of(
-        packet: &Packet,
+        datagram: &[u8],
         route: &Route,
         checksums: Checksums,
-        (now, until): (Instant, Instant),
-        changes: Changes,
+        card: Mac,
     ) -> Option<Self> {
-        let (front, ethertype, protocol, ends) = if route.destination.is_ipv4() {
-            let (front, _) = FrontV4::read_from_prefix(packet.bytes()).ok()?;
-            let FrontV4 { ethernet, ip, .. } = front;
-            let ends: (IpAddr, IpAddr) = (ip.source().into(), ip.destination().into());
-            let sum = (!checksums.fills_ipv4).then(|| ip.sum_without_len());
-            (Front::V4(front, sum), ethernet.ethertype.get(), ip.protocol, ends)
-        } else {
-            let (front, _) = FrontV6::read_from_prefix(packet.bytes()).ok()?;
-            let FrontV6 { ethernet, ip, .. } = front;
-            let ends = (ip.source().into(), ip.destination().into());
-            (Front::V6(front), ethernet.ethertype.get(), ip.next_header, ends)
+        let ethernet = |ethertype: u16| ethernet::Header {
+            destination: Mac::default().0,
+            source: card.0,
+            ethertype: ethertype.into(),
         };
-        let is_ip = matches!(ethertype, ethernet::IPV4 | ethernet::IPV6);
-        if !is_ip || protocol != ipv4::UDP || ends != (route.source, route.destination) {
+        let (front, protocol, ends): (_, _, (IpAddr, IpAddr)) = if route.destination.is_ipv4() {
+            let (ip, rest) = ipv4::Header::read_from_prefix(datagram).ok()?;
+            let (udp, _) = udp::Header::read_from_prefix(rest).ok()?;
+            let sum = (!checksums.fills_ipv4).then(|| ip.sum_without_len());
+            let front = FrontV4 { ethernet: ethernet(ethernet::IPV4), ip, udp };
+            (Front::V4(front, sum), ip.protocol, (ip.source().into(), ip.destination().into()))
+        } else {
+            let (ip, rest) = ipv6::Header::read_from_prefix(datagram).ok()?;
+            let (udp, _) = udp::Header::read_from_prefix(rest).ok()?;
+            let front = FrontV6 { ethernet: ethernet(ethernet::IPV6), ip, udp };
+            (Front::V6(front), ip.next_header, (ip.source().into(), ip.destination().into()))
+        };
+        if protocol != ipv4::UDP || ends != (route.source, route.destination) {
             return None;
         }
         let (Front::V4(FrontV4 { udp, .. }, _) | Front::V6(FrontV6 { udp, .. })) = &front;
         Some(Self {
-            changes,
-            until: until.min(now + LIFETIME),
+            changes: Changes(0, 0),
+            until: Instant::ZERO,
             mtu: route.mtu,
             header_len: route.header_len,
             flow: (udp.source.get(), udp.destination.get()),
@@ -134,6 +138,21 @@ impl Template {
             front,
             pseudo: crate::udp::pseudo_header(route.source, route.destination, 0),
         })
+    }
+
+    /// Lets it be used for a second, or until `until` at most: the neighbour by which the route leads has
+    /// this address.
+    pub(crate) fn renew(
+        &mut self,
+        (now, until): (Instant, Instant),
+        changes: Changes,
+        neighbor: Mac,
+    ) {
+        self.changes = changes;
+        self.until = until.min(now + LIFETIME);
+        let (Front::V4(FrontV4 { ethernet, .. }, _) | Front::V6(FrontV6 { ethernet, .. })) =
+            &mut self.front;
+        ethernet.destination = neighbor.0;
     }
 
     /// Whether nothing has changed since, and it is not too old.
@@ -158,6 +177,11 @@ impl Template {
             }
             _ => {}
         }
+    }
+
+    /// Lets no more bytes be sent in one piece, in an IP datagram with its header.
+    pub(crate) fn set_mtu(&mut self, mtu: u16) {
+        self.mtu = mtu;
     }
 
     /// The largest IP datagram, in bytes with its header, that is sent in one piece, and the length of that

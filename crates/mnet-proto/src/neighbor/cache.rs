@@ -194,12 +194,13 @@ impl Cache {
         self.changes
     }
 
-    /// Until when it is known that a neighbour's address need not be looked up again: for ever, if
+    /// A neighbour's address, and until when it is known that it need not be looked up again: for ever, if
     /// only what it says changes that. `None` if it is to be looked up now.
-    pub(crate) fn settled(&self, address: IpAddr) -> Option<Instant> {
-        match self.known(address)?.state {
-            State::Reachable { until } => Some(until),
-            State::Delay { .. } | State::Probe { .. } => Some(Instant::FAR_FUTURE),
+    pub(crate) fn settled(&self, address: IpAddr) -> Option<(Mac, Instant)> {
+        let entry = self.known(address)?;
+        match entry.state {
+            State::Reachable { until } => Some((entry.mac, until)),
+            State::Delay { .. } | State::Probe { .. } => Some((entry.mac, Instant::FAR_FUTURE)),
             State::Incomplete { .. } | State::Stale | State::Failed { .. } => None,
         }
     }
@@ -228,6 +229,11 @@ impl Cache {
     /// How long to wait for an answer to a solicitation (RFC 4861 §6.3.2, RetransTimer).
     pub(crate) fn retransmit_v6(&self) -> Duration {
         self.times[1].retransmit
+    }
+
+    /// The packet that has waited for a neighbour since last.
+    pub(crate) fn waits_last(&self, address: IpAddr) -> Option<&Packet> {
+        self.known(address)?.waiting.back().map(|(packet, _)| packet)
     }
 
     /// From where the first packet comes that waits for an IPv6 neighbour.

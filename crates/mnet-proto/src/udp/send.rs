@@ -8,57 +8,71 @@ use super::{
     ANY_V4, Datagram, Defaults, Destination, Local, MAX_PAYLOAD_V4, MAX_PAYLOAD_V6, Options, Udp,
     pseudo_header,
 };
-use crate::ip::{Cast, ControlBlock, Ip, Network, SendError};
+use crate::ip::{Cast, ControlBlock, Ip, Network, SendError, Unsent};
 use crate::wire::udp::{HEADER_LEN, Header};
 
 impl Udp {
-    /// Sends the packet's window as the payload of one datagram, if nothing is asked for of it and what
-    /// is known of the way is enough.
+    /// Sends the packet's window as the payload of one datagram, as [`Udp::send`] does, or sooner: if
+    /// nothing is asked for of it and what is known of the way is enough.
     ///
     /// # Errors
-    /// Gives the packet back as it was: [`Udp::send`] sends it, or says why not.
+    /// [`SendError`] if it is known that it will not arrive.
     #[inline]
-    pub(crate) fn send_known(
+    pub(crate) fn send_over(
         &mut self,
         ip: &mut Ip,
         now: Instant,
         local: Local,
         destination: &Destination,
         packet: Packet,
-    ) -> Result<(), Packet> {
+    ) -> Result<(), SendError> {
         let &Destination { address: to, source, ref options } = destination;
-        if *options != Options::default() {
-            return Err(packet);
+        let sent = if *options == Options::default() {
+            // Any of IPv4's will do, but for nothing of IPv6.
+            let any = |address: &IpAddr| *address == ANY_V4 && to.is_ipv4();
+            let own = local.address.filter(|address| !any(address));
+            let addresses = (source.or(own), to.ip());
+            self.send_known(ip, now, addresses, (local.port, to.port()), None, packet)
+        } else {
+            Err(Unsent::Unknown(packet))
+        };
+        match sent {
+            Ok(()) => Ok(()),
+            Err(Unsent::Failed(error)) => Err(error),
+            Err(Unsent::Unknown(packet)) => self.send(ip, now, local, destination, packet),
         }
-        // Any of IPv4's will do, but for nothing of IPv6.
-        let any = |address: &IpAddr| *address == ANY_V4 && to.is_ipv4();
-        let own = local.address.filter(|address| !any(address));
-        let addresses = (source.or(own), to.ip());
-        self.send_plain(ip, now, addresses, (local.port, to.port()), None, packet)
     }
 
-    /// Sends a datagram's payload back to who sent it, as [`Udp::send_known`] would.
+    /// Sends a datagram's payload back to who sent it, from the address that it was sent to, or one of the
+    /// host's own if that was a group's.
     ///
     /// # Errors
-    /// Gives the datagram back as it was.
+    /// [`SendError`] if it is known that it will not arrive.
     #[inline]
-    pub(crate) fn reply_known(
+    pub(crate) fn reply_over(
         &mut self,
         ip: &mut Ip,
         now: Instant,
         datagram: Datagram,
-    ) -> Result<(), Datagram> {
+    ) -> Result<(), SendError> {
         let block = ControlBlock::of(&datagram.packet);
         let addresses = (Some(block.destination()), block.source());
         let flow = (block.destination_port, block.source_port);
         // It sums up the same things in another order (RFC 1071 §2 (A)).
         let checksum = block.checksum();
-        let sent = self.send_plain(ip, now, addresses, flow, checksum, datagram.packet);
-        sent.map_err(|packet| Datagram { packet })
+        match self.send_known(ip, now, addresses, flow, checksum, datagram.packet) {
+            Ok(()) => Ok(()),
+            Err(Unsent::Failed(error)) => Err(error),
+            Err(Unsent::Unknown(packet)) => {
+                let block = ControlBlock::of(&packet);
+                let (local, remote) = (block.local().into(), block.remote().into());
+                self.send_summed(ip, now, local, &remote, checksum, packet)
+            }
+        }
     }
 
     #[inline]
-    fn send_plain(
+    fn send_known(
         &mut self,
         ip: &mut Ip,
         now: Instant,
@@ -66,13 +80,16 @@ impl Udp {
         flow: (u16, u16),
         checksum: Option<[u8; 2]>,
         packet: Packet,
-    ) -> Result<(), Packet> {
+    ) -> Result<(), Unsent> {
         let socket = self.ports.get(flow.0).and_then(|id| self.sockets.get_mut(id.0.into()));
-        let Some(socket) = socket.filter(|socket| !socket.defaults.wishes && flow.1 != 0) else {
-            return Err(packet);
-        };
+        let wishes = socket.as_ref().is_some_and(|socket| socket.defaults.wishes);
+        if wishes || flow.0 == 0 || flow.1 == 0 {
+            return Err(Unsent::Unknown(packet));
+        }
         ip.send_known(now, addresses, flow, checksum, packet)?;
-        socket.stats.sent += 1;
+        if let Some(socket) = socket {
+            socket.stats.sent += 1;
+        }
         Ok(())
     }
 

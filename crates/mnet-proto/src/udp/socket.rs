@@ -62,11 +62,6 @@ impl Datagram {
         self.packet.bytes()
     }
 
-    /// Its checksum, if the payload is as it came.
-    pub(crate) fn checksum(&self) -> Option<[u8; 2]> {
-        self.block().checksum()
-    }
-
     /// The same, to be changed.
     #[must_use]
     #[inline]
