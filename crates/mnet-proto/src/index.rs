@@ -29,7 +29,8 @@ struct Link {
 impl Index {
     /// One without slots, for a table that has so many, or some more.
     pub(crate) fn new(keyed: ByAddress, slots: usize) -> Self {
-        let chains = slots.clamp(1, 1 << 16).next_power_of_two();
+        // Twice as many: most have one slot, or none.
+        let chains = slots.clamp(1, 1 << 16).next_power_of_two() * 2;
         Self { keyed, chains: (0..chains).map(|_| END).collect(), links: Vec::new() }
     }
 

@@ -142,7 +142,7 @@ pub(crate) fn advertised(ip: &mut Ip, now: Instant, router: Ipv6Addr, advert: &R
     let millis = |millis: u32| Duration::from_millis(millis.into());
     ip.neighbors.set_times(millis(advert.reachable), millis(advert.retransmit));
     if let Some(mac) = advert.options.source_link().filter(|mac| mac.is_unicast()) {
-        ip.neighbors.learn(now, router.into(), mac, Evidence::Request);
+        ip.learn(now, router.into(), mac, Evidence::Request);
     }
     let gateway = Some(IpAddr::V6(router));
     let mut entry = routes::Entry::new(DEFAULT.into(), gateway, routes::Source::Router);

@@ -59,11 +59,10 @@ pub(crate) struct Destination {
     aside: bool,
     // It was sent to by its template, and not put to the end of its list.
     used: bool,
-    // The template is of this route. Else it is only there to be used again.
-    has_template: bool,
-    template: Option<Box<Template>>,
     exceptions: Option<Box<Exceptions>>,
     flows: Flows,
+    // Of this route.
+    template: Option<Template>,
 }
 
 /// What others have said of the way to a destination, or may yet.
@@ -133,8 +132,8 @@ impl Destination {
         changes: Changes,
         source: Option<IpAddr>,
     ) -> Option<(&mut Template, &mut Flows)> {
-        let fits = self.has_template && self.goes_from(source);
-        let template = self.template.as_deref_mut().filter(|_| fits)?;
+        let fits = self.goes_from(source);
+        let template = self.template.as_mut().filter(|_| fits)?;
         if !template.is_valid(now, changes) {
             return None;
         }
@@ -144,15 +143,14 @@ impl Destination {
 
     /// Whether there is a template for it, be it too old.
     pub(crate) fn has_template(&self) -> bool {
-        self.has_template
+        self.template.is_some()
     }
 
     /// The template for what is sent there by its route, while that holds: another neighbour may have to
     /// be written into it. Besides, the flows, as above.
     #[inline]
     pub(crate) fn old_template(&mut self) -> Option<(&mut Template, &mut Flows)> {
-        let template = self.template.as_deref_mut().filter(|_| self.has_template)?;
-        Some((template, &mut self.flows))
+        Some((self.template.as_mut()?, &mut self.flows))
     }
 
     /// The way by which something has been sent there, if it still holds.
@@ -162,11 +160,7 @@ impl Destination {
 
     /// What is sent there goes by this template from now on.
     pub(crate) fn set_template(&mut self, template: Template) {
-        match &mut self.template {
-            Some(place) => **place = template,
-            place => *place = Some(Box::new(template)),
-        }
-        self.has_template = true;
+        self.template = Some(template);
     }
 
     /// Which flows have gone there of late.
@@ -245,8 +239,12 @@ impl Destinations {
         self.entries.iter_mut().for_each(Destination::end_redirect);
     }
 
+    /// Where a destination is remembered, until another is.
+    ///
+    /// # Errors
+    /// [`Absent`], if it is not known.
     #[inline]
-    fn slot(&self, destination: IpAddr) -> Result<usize, Absent> {
+    pub(crate) fn slot(&self, destination: IpAddr) -> Result<usize, Absent> {
         let hash = self.index.hash(destination);
         let is = |slot: usize| {
             self.entries.get(slot).is_some_and(|entry| entry.route.destination == destination)
@@ -254,14 +252,15 @@ impl Destinations {
         self.index.find(hash, is).ok_or(Absent(hash))
     }
 
-    /// What is remembered of a destination.
-    ///
-    /// # Errors
-    /// [`Absent`], if it is not known.
+    /// What is remembered there of a destination.
     #[inline]
-    pub(crate) fn get(&mut self, destination: IpAddr) -> Result<&mut Destination, Absent> {
-        let slot = self.slot(destination)?;
-        Ok(&mut self.entries[slot])
+    pub(crate) fn at(&mut self, slot: usize) -> &mut Destination {
+        &mut self.entries[slot]
+    }
+
+    fn get(&mut self, destination: IpAddr) -> Option<&mut Destination> {
+        let slot = self.slot(destination).ok()?;
+        self.entries.get_mut(slot)
     }
 
     fn peek(&self, destination: IpAddr) -> Option<&Destination> {
@@ -276,7 +275,17 @@ impl Destinations {
         destination: IpAddr,
         source: Option<IpAddr>,
     ) -> Option<Route> {
-        let slot = self.slot(destination).ok()?;
+        self.route_at(now, self.slot(destination).ok()?, source)
+    }
+
+    /// The same of a destination that is remembered there.
+    #[inline]
+    pub(crate) fn route_at(
+        &mut self,
+        now: Instant,
+        slot: usize,
+        source: Option<IpAddr>,
+    ) -> Option<Route> {
         let entry = &self.entries[slot];
         let lasts = |exceptions: &Exceptions| {
             exceptions.path_mtu.is_none_or(|path| now < path.until)
@@ -324,7 +333,9 @@ impl Destinations {
                 route.mtu = route.mtu.min(path.mtu);
             }
         }
-        entry.has_template &= entry.route == route && entry.generation == self.generation;
+        if entry.route != route || entry.generation != self.generation {
+            entry.template = None;
+        }
         entry.route = route;
         entry.by_request = by_request;
         entry.aside = false;
@@ -353,10 +364,9 @@ impl Destinations {
                 by_request,
                 aside: false,
                 used: false,
-                has_template: false,
-                template: None,
                 exceptions: None,
                 flows: Flows::new(flow),
+                template: None,
             });
             self.entries.len() - 1
         } else {
@@ -367,7 +377,7 @@ impl Destinations {
             entry.generation = self.generation;
             entry.by_request = by_request;
             entry.aside = false;
-            entry.has_template = false;
+            entry.template = None;
             entry.exceptions = None;
             entry.flows = Flows::new(flow);
             slot
@@ -412,7 +422,7 @@ impl Destinations {
     /// Takes note of an echo reply that goes by this route, and may be too long for some link.
     pub(crate) fn answered(&mut self, now: Instant, route: Route, echo: [u8; 4]) {
         self.set_aside(now, route);
-        if let Ok(entry) = self.get(route.destination) {
+        if let Some(entry) = self.get(route.destination) {
             entry.route.mtu = route.mtu;
             entry.exceptions_mut().echo = Some(echo);
         }
@@ -441,7 +451,7 @@ impl Destinations {
 
     /// Lowers the MTU of the path to a destination; `true` if that was news.
     pub(crate) fn lower_mtu(&mut self, now: Instant, destination: IpAddr, mtu: u16) -> bool {
-        let Ok(entry) = self.get(destination) else { return false };
+        let Some(entry) = self.get(destination) else { return false };
         if mtu >= entry.route.mtu {
             return false;
         }
@@ -461,7 +471,7 @@ impl Destinations {
         next_hop: IpAddr,
     ) -> bool {
         let generation = self.generation;
-        let Ok(entry) = self.get(destination) else { return false };
+        let Some(entry) = self.get(destination) else { return false };
         if entry.route.next_hop != from || entry.generation != generation {
             return false;
         }
@@ -500,7 +510,7 @@ impl Destinations {
     /// Lets the next datagram to each destination go without a template.
     #[cfg(test)]
     pub(crate) fn forget_templates(&mut self) {
-        self.entries.iter_mut().for_each(|entry| entry.has_template = false);
+        self.entries.iter_mut().for_each(|entry| entry.template = None);
     }
 }
 
@@ -560,13 +570,13 @@ mod tests {
     fn only_what_was_sent_of_late_is_known() {
         let mut known = destinations(4);
         let to = known.set_route(START, route(9), false).destination;
-        let flows = known.get(to).ok().unwrap().flows();
+        let flows = known.get(to).unwrap().flows();
         for port in 1..=20 {
             assert_eq!(flows.note((7, port)), port > 1);
         }
         assert!(flows.contains((7, 20)) && flows.contains((7, 13)));
         assert!(!flows.contains((7, 12)) && !flows.contains((8, 20)));
-        assert!(known.get(route(8).destination).is_err());
+        assert!(known.get(route(8).destination).is_none());
         let quiet = known.set_route(START, route(7), false).destination;
         assert!(!known.was_sent(quiet, (0, 0)));
         assert!(!known.lower_mtu(START, route(8).destination, 1_000));

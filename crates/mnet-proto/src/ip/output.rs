@@ -7,13 +7,13 @@ use netdev::{Instant, Mac, Packet};
 use rand_core::Rng;
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::destinations::{Absent, Destination, Flow};
+use super::destinations::{Absent, Flow};
 use super::templates::{Changes, Template};
 use super::{Cast, Ip, Metadata, Received, Route, SendError, SendOptions, fragment, selection};
 use crate::icmp::{self, IcmpError};
 use crate::keyed::ByAddress;
 use crate::multicast::Report;
-use crate::neighbor::{Action, Lookup, Unresolved, Wait, arp, ndp};
+use crate::neighbor::{Action, Evidence, Lookup, Resolved, Unresolved, Wait, arp, ndp};
 use crate::stats::Drop;
 use crate::wire::{ethernet, icmpv6, igmp, ipv4, ipv6, udp};
 
@@ -94,15 +94,16 @@ impl Ip {
         mut packet: Packet,
     ) -> Result<(), Unsent> {
         let changes = self.changes();
-        let known = match self.destinations.get(ends.1) {
-            Ok(known) => known,
+        let slot = match self.destinations.slot(ends.1) {
+            Ok(slot) => slot,
             Err(absent) => return self.send_by_router(now, absent, ends, flow, checksum, packet),
         };
+        let known = self.destinations.at(slot);
         let Some((template, flows)) = known.template(now, changes, ends.0) else {
             if !known.has_template() {
                 return Err(Unsent::Unknown(packet));
             }
-            return self.send_renewed(now, ends, flow, checksum, packet);
+            return self.send_renewed(now, slot, ends.0, flow, checksum, packet);
         };
         if template.flow != flow {
             flows.note(flow);
@@ -120,24 +121,25 @@ impl Ip {
     fn send_renewed(
         &mut self,
         now: Instant,
-        (source, destination): (Option<IpAddr>, IpAddr),
+        slot: usize,
+        source: Option<IpAddr>,
         flow: Flow,
         checksum: Option<[u8; 2]>,
         mut packet: Packet,
     ) -> Result<(), Unsent> {
-        let Some(route) = self.destinations.route(now, destination, source) else {
+        let Some(route) = self.destinations.route_at(now, slot, source) else {
             return Err(Unsent::Unknown(packet));
         };
         let neighbor = self.neighbors.lookup(now, route.next_hop);
-        let may_go = match neighbor {
-            Lookup::Found(_) => true,
-            Lookup::Unresolved(_) => self.may_wait(ipv4::UDP, route.next_hop, &packet),
-            Lookup::Failed => false,
+        let settled = match neighbor {
+            Lookup::Found(_) => self.neighbors.settled(route.next_hop),
+            Lookup::Unresolved(_) if self.may_wait(ipv4::UDP, route.next_hop, &packet) => None,
+            Lookup::Unresolved(_) | Lookup::Failed => return Err(Unsent::Unknown(packet)),
         };
-        let (settled, changes) = (self.neighbors.settled(route.next_hop), self.changes());
-        let known = self.destinations.get(destination).ok();
-        let known = known.and_then(Destination::old_template).filter(|_| may_go);
-        let Some((template, flows)) = known else { return Err(Unsent::Unknown(packet)) };
+        let changes = self.changes();
+        let Some((template, flows)) = self.destinations.at(slot).old_template() else {
+            return Err(Unsent::Unknown(packet));
+        };
         template.set_mtu(route.mtu);
         if let Some((mac, until)) = settled {
             template.renew((now, until), changes, mac);
@@ -205,7 +207,8 @@ impl Ip {
         let &Route { destination, source, next_hop, .. } = sent_by;
         let (changes, generation) = (self.changes(), self.destinations.generation());
         let settled = self.neighbors.settled(next_hop);
-        let known = self.destinations.get(destination).ok()?;
+        let known = self.destinations.slot(destination).ok()?;
+        let known = self.destinations.at(known);
         let needed = if again {
             !known.has_template()
         } else {
@@ -239,10 +242,8 @@ impl Ip {
         options: &SendOptions,
         packet: Packet,
     ) -> Result<(), SendError> {
-        let again = match self.destinations.get(route.destination) {
-            Ok(known) => Some(known.flows().note(flow)),
-            Err(_) => None,
-        };
+        let slot = self.destinations.slot(route.destination).ok();
+        let again = slot.map(|slot| self.destinations.at(slot).flows().note(flow));
         let plain = *options == SendOptions::default() && route.fits(packet.len(), options);
         self.send(now, route, ipv4::UDP, options, packet)?;
         if let Some(again) = again.filter(|_| plain) {
@@ -465,6 +466,22 @@ impl Ip {
         }
     }
 
+    /// Takes note of a neighbour's address, and sends it what has waited for that.
+    pub(crate) fn learn(&mut self, now: Instant, address: IpAddr, mac: Mac, evidence: Evidence) {
+        let resolved = self.neighbors.learn(now, address, mac, evidence);
+        self.send_waiting(resolved);
+        self.perform(now);
+    }
+
+    /// Sends what has waited for a neighbour whose address is known now.
+    pub(crate) fn send_waiting(&mut self, neighbor: Option<Resolved>) {
+        let Some(neighbor) = neighbor else { return };
+        while let Some((packet, mac, mtu)) = self.neighbors.poll_waiting(neighbor) {
+            // What cannot be cut into pieces is counted there.
+            let _ = self.transmit(packet, mac, mtu);
+        }
+    }
+
     /// Does what the neighbour cache asks for.
     pub(crate) fn perform(&mut self, now: Instant) {
         while let Some(action) = self.neighbors.poll_action() {
@@ -476,7 +493,6 @@ impl Ip {
     fn perform_one(&mut self, now: Instant, action: Action) {
         match action {
             Action::Solicit(address, mac) => self.solicit(now, address, mac),
-            Action::Send(packet, mac, mtu) => drop(self.transmit(packet, mac, mtu)),
             Action::Count(reason) => self.count(reason),
             Action::GiveUp(packet) => {
                 self.count(Drop::NeighborUnreachable);

@@ -47,8 +47,7 @@ pub(crate) fn receive(ip: &mut Ip, now: Instant, mut packet: Packet) -> bool {
             REQUEST if for_us => Evidence::Request,
             _ => Evidence::Overheard,
         };
-        ip.neighbors.learn(now, IpAddr::V4(sender), mac, evidence);
-        ip.perform(now);
+        ip.learn(now, IpAddr::V4(sender), mac, evidence);
     }
     if for_us && arp.opcode() == REQUEST {
         // The reply goes out in the packet that the request came in.

@@ -149,7 +149,13 @@ pub(crate) enum Heard {
     /// It counts less than what is known, or says too little.
     PassedOver,
     /// It says how things are.
-    Believed,
+    Believed(Option<Resolved>),
+}
+
+/// A neighbour for which packets wait, and whose address is known now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Resolved {
+    slot: usize,
 }
 
 /// What is to be done for the cache.
@@ -157,8 +163,6 @@ pub(crate) enum Heard {
 pub(crate) enum Action {
     /// Ask for the neighbour's address: everybody, or the one who is believed to have it.
     Solicit(IpAddr, Option<Mac>),
-    /// Send a packet that has waited, in pieces of at most so many bytes.
-    Send(Packet, Mac, u16),
     /// Count a packet that was given up.
     Count(Drop),
     /// Tell the sender of a packet that waited that the neighbour did not answer (RFC 4861 §7.2.2).
@@ -333,15 +337,22 @@ impl Cache {
     }
 
     /// Takes note of a neighbour's address, as ARP tells it, or the options of neighbour discovery's
-    /// other messages (RFC 4861 §7.2.3, §6.3.4).
-    pub(crate) fn learn(&mut self, now: Instant, address: IpAddr, mac: Mac, evidence: Evidence) {
-        let Some(slot) = self.slot(address) else {
+    /// other messages (RFC 4861 §7.2.3, §6.3.4). What waits for it can go then.
+    #[must_use]
+    pub(crate) fn learn(
+        &mut self,
+        now: Instant,
+        address: IpAddr,
+        mac: Mac,
+        evidence: Evidence,
+    ) -> Option<Resolved> {
+        let hash = self.index.hash(address);
+        let Some(slot) = self.slot_by(hash, address) else {
             // A neighbour that answers although nobody asked it is not believed.
             if evidence == Evidence::Request {
-                let hash = self.index.hash(address);
                 self.insert(now, (address, hash), State::Stale, mac);
             }
-            return;
+            return None;
         };
         let entry = &mut self.entries[slot];
         let before = entry.kind();
@@ -354,11 +365,11 @@ impl Cache {
             self.set_state(slot, State::Stale);
         }
         self.note_change(slot, before);
-        self.send_waiting(now, slot);
+        self.resolved(now, slot)
     }
 
     /// Takes a neighbour advertisement (RFC 4861 §7.2.5). `mac` is the target's address, if it
-    /// says. `None` if nobody wants to know.
+    /// says. `None` if nobody wants to know. What waits for it can go if it is believed.
     pub(crate) fn advertised(
         &mut self,
         now: Instant,
@@ -393,8 +404,7 @@ impl Cache {
         if !believed {
             return Some(Heard::PassedOver);
         }
-        self.send_waiting(now, slot);
-        Some(Heard::Believed)
+        Some(Heard::Believed(self.resolved(now, slot)))
     }
 
     /// Takes a neighbour up, perhaps in another's place; `None` if there is none for it. One that is
@@ -489,20 +499,25 @@ impl Cache {
         }
     }
 
-    /// Lets go what has waited for a neighbour whose address is known now.
-    fn send_waiting(&mut self, now: Instant, slot: usize) {
-        let entry = &mut self.entries[slot];
+    /// Says whether anything waits for a neighbour whose address is known now, and will go.
+    fn resolved(&mut self, now: Instant, slot: usize) -> Option<Resolved> {
+        let entry = &self.entries[slot];
         if entry.waiting.is_empty() {
-            return;
-        }
-        self.queued -= entry.waiting.len();
-        let mac = entry.mac;
-        while let Some((packet, mtu)) = entry.waiting.pop_front() {
-            self.actions.push_back(Action::Send(packet, mac, mtu));
+            return None;
         }
         if entry.state == State::Stale {
             self.set_state(slot, State::Delay { until: now + DELAY });
         }
+        Some(Resolved { slot })
+    }
+
+    /// The next packet that has waited for a neighbour, its address, and the most bytes that pass in one
+    /// piece.
+    pub(crate) fn poll_waiting(&mut self, neighbor: Resolved) -> Option<(Packet, Mac, u16)> {
+        let entry = &mut self.entries[neighbor.slot];
+        let (packet, mtu) = entry.waiting.pop_front()?;
+        self.queued -= 1;
+        Some((packet, entry.mac, mtu))
     }
 
     /// How many packets wait for neighbours.

@@ -5,4 +5,4 @@ pub(crate) mod arp;
 mod cache;
 pub(crate) mod ndp;
 
-pub(crate) use self::cache::{Action, Cache, Evidence, Heard, Lookup, Unresolved, Wait};
+pub(crate) use self::cache::{Action, Cache, Evidence, Heard, Lookup, Resolved, Unresolved, Wait};

@@ -98,7 +98,7 @@ impl Solicit {
             return ip.count(Drop::NdpForeign);
         }
         if let Some(mac) = mac {
-            ip.neighbors.learn(now, IpAddr::V6(source), mac, Evidence::Request);
+            ip.learn(now, IpAddr::V6(source), mac, Evidence::Request);
         }
         let to = if nobody { ALL_NODES } else { source };
         let flags = AdvertFlags { router: false, solicited: !nobody, overrides: true };
@@ -123,7 +123,7 @@ fn advertised(ip: &mut Ip, now: Instant, flags: AdvertFlags, target: Ipv6Addr, m
     match ip.neighbors.advertised(now, address, mac, solicited, overrides) {
         None => return ip.count(Drop::NdpForeign),
         Some(Heard::PassedOver) => return,
-        Some(Heard::Believed) => {}
+        Some(Heard::Believed(resolved)) => ip.send_waiting(resolved),
     }
     let is_router = |route: &routes::Entry| {
         route.gateway == Some(address) && route.source == routes::Source::Router
@@ -164,7 +164,7 @@ fn redirected(
     }
     ip.stats.redirects += 1;
     if let Some(mac) = mac.filter(|mac| mac.is_unicast()) {
-        ip.neighbors.learn(now, next_hop, mac, Evidence::Request);
+        ip.learn(now, next_hop, mac, Evidence::Request);
     }
 }
 

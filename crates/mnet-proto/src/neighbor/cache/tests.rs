@@ -43,12 +43,11 @@ impl Scene {
     }
 
     fn run(&mut self, f: impl FnOnce(&mut Cache)) {
-        let Self { cache, solicited, sent, dropped, unreachable, .. } = self;
+        let Self { cache, solicited, dropped, unreachable, .. } = self;
         f(cache);
         while let Some(action) = cache.poll_action() {
             match action {
                 Action::Solicit(address, mac) => solicited.push((address, mac)),
-                Action::Send(packet, mac, _) => sent.push((packet.bytes()[0], mac)),
                 Action::Count(reason) => dropped.push(reason),
                 Action::GiveUp(_) => dropped.push(Drop::NeighborUnreachable),
                 Action::Unreachable(address) => unreachable.push(address),
@@ -70,7 +69,18 @@ impl Scene {
     }
 
     fn learn(&mut self, now: Instant, address: IpAddr, mac: Mac, evidence: Evidence) {
-        self.run(|cache| cache.learn(now, address, mac, evidence));
+        let resolved = self.cache.learn(now, address, mac, evidence);
+        self.send_waiting(resolved);
+    }
+
+    fn send_waiting(&mut self, resolved: Option<Resolved>) {
+        let Self { cache, sent, .. } = self;
+        while let Some((packet, mac, _)) =
+            resolved.and_then(|resolved| cache.poll_waiting(resolved))
+        {
+            sent.push((packet.bytes()[0], mac));
+        }
+        self.run(|_| ());
     }
 
     fn timeout(&mut self, now: Instant) {
@@ -306,9 +316,13 @@ proptest! {
                     scene.wait(now, address, 1);
                 },
                 Step::Learn(evidence) => scene.learn(now, address, mac, evidence),
-                Step::Advert { solicited, overrides } => scene.run(|cache| {
-                    cache.advertised(now, address, Some(mac), solicited, overrides);
-                }),
+                Step::Advert { solicited, overrides } => {
+                    let cache = &mut scene.cache;
+                    let heard = cache.advertised(now, address, Some(mac), solicited, overrides);
+                    if let Some(Heard::Believed(resolved)) = heard {
+                        scene.send_waiting(resolved);
+                    }
+                }
                 Step::Pass => {
                     now += Duration::from_secs(seconds.into());
                     scene.timeout(now);
@@ -335,6 +349,8 @@ proptest! {
             for (slot, entry) in &cache.entries {
                 prop_assert_eq!(cache.slot(entry.address), Some(slot));
             }
+            let idle = |entry: &Entry| entry.is_unknown() || entry.waiting.is_empty();
+            prop_assert!(cache.entries.iter().all(|(_, entry)| idle(entry)));
             let waiting: usize = cache.entries.iter().map(|(_, entry)| entry.waiting.len()).sum();
             prop_assert_eq!(cache.waiting(), waiting);
             prop_assert!(cache.entries.len() <= 5);
