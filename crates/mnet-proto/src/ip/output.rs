@@ -302,8 +302,8 @@ impl Ip {
         let share = if protocol == ipv4::UDP { 4 } else { 8 };
         let large = !packet.is_large() || pool.large_available() >= pool.large_capacity() / 8;
         // For a router there is always room: there are not so many.
-        self.routes.is_gateway(next_hop)
-            || large && self.neighbors.waiting() < (pool.capacity() / share).max(1)
+        large && self.neighbors.waiting() < (pool.capacity() / share).max(1)
+            || self.routes.is_gateway(next_hop)
     }
 
     /// Writes the header in front of what is to be sent.
