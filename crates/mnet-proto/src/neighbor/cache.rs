@@ -13,7 +13,7 @@
 //! It becomes STALE without being told: whoever looks at it sees that its time is over.
 
 use alloc::collections::VecDeque;
-use core::mem::{self, Discriminant};
+use core::mem::Discriminant;
 use core::net::{IpAddr, Ipv6Addr};
 use core::ops::RangeInclusive;
 use core::time::Duration;
@@ -21,6 +21,7 @@ use core::time::Duration;
 use netdev::{Instant, Mac, Packet};
 use slab::Slab;
 
+use super::entry::{Entry, State, Waiting, worth};
 use crate::config::Config;
 use crate::index::Index;
 use crate::keyed::ByAddress;
@@ -45,9 +46,6 @@ const REACHABLE_SAID: RangeInclusive<Duration> =
 /// address that is probed for, wait for long.
 const RETRANSMIT_SAID: RangeInclusive<Duration> =
     Duration::from_millis(10)..=Duration::from_secs(10);
-/// A neighbour that was used within this time is in use: nothing puts it out of the cache.
-const IN_USE: Duration = Duration::from_secs(30);
-
 /// Neighbours by address.
 pub(crate) struct Cache {
     index: Index,
@@ -74,32 +72,6 @@ pub(crate) struct Cache {
 struct Times {
     reachable: Duration,
     retransmit: Duration,
-}
-
-struct Entry {
-    address: IpAddr,
-    state: State,
-    // Known in all states but INCOMPLETE and FAILED.
-    mac: Mac,
-    last_used: Instant,
-    // Something has been sent to it, or tried to.
-    used: bool,
-    // It has answered once: it is there, and not only somebody's word.
-    confirmed: bool,
-    waiting: Waiting,
-}
-
-/// Packets, each with the most bytes that pass in one piece.
-type Waiting = VecDeque<(Packet, u16)>;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Incomplete { requests: u8, next: Instant },
-    Reachable { until: Instant },
-    Stale,
-    Delay { until: Instant },
-    Probe { requests: u8, next: Instant },
-    Failed { until: Instant },
 }
 
 /// What the cache knows of a neighbour.
@@ -597,52 +569,6 @@ impl Cache {
             .wrapping_add(1_442_695_040_888_963_407);
         let reachable = self.times(address).reachable.as_nanos() as u64;
         Duration::from_nanos(reachable / 2 + reachable / 1024 * (self.random >> 54))
-    }
-}
-
-impl Entry {
-    /// What others may have built on: its address, and its state but for the times.
-    fn kind(&self) -> (Mac, Discriminant<State>) {
-        (self.mac, mem::discriminant(&self.state))
-    }
-
-    fn worth(&self) -> usize {
-        worth(self.confirmed, self.used)
-    }
-
-    /// Whether its address is not known.
-    fn is_unknown(&self) -> bool {
-        matches!(self.state, State::Incomplete { .. } | State::Failed { .. })
-    }
-
-    /// Whether its address is known, and has to be asked for again if it is used.
-    fn is_stale(&self, now: Instant) -> bool {
-        match self.state {
-            State::Reachable { until } => until <= now,
-            state => state == State::Stale,
-        }
-    }
-
-    /// Whether it has an address that was used of late. One that has never answered is not in use,
-    /// however much is sent to it: anybody can make us answer anybody.
-    fn in_use(&self, now: Instant) -> bool {
-        self.used && self.confirmed && now - self.last_used < IN_USE
-    }
-}
-
-/// What goes first in a full cache is worth least.
-fn worth(confirmed: bool, used: bool) -> usize {
-    usize::from(confirmed) * 2 + usize::from(used)
-}
-
-impl State {
-    /// When time does something to it.
-    fn timer(self) -> Option<Instant> {
-        match self {
-            Self::Incomplete { next, .. } | Self::Probe { next, .. } => Some(next),
-            Self::Delay { until } | Self::Failed { until } => Some(until),
-            Self::Reachable { .. } | Self::Stale => None,
-        }
     }
 }
 

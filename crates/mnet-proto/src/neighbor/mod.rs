@@ -3,6 +3,7 @@
 
 pub(crate) mod arp;
 mod cache;
+mod entry;
 pub(crate) mod ndp;
 
 pub(crate) use self::cache::{Action, Cache, Evidence, Heard, Lookup, Resolved, Unresolved, Wait};
