@@ -1,11 +1,12 @@
 //! Frames in and out.
 
 use alloc::collections::VecDeque;
+use core::hint::cold_path;
 
 use netdev::{Checksums, Device, Mac, Packet, Pool};
 
 use crate::stats::{Drop, Stats};
-use crate::wire::ethernet::{HEADER_LEN, Header};
+use crate::wire::ethernet::Header;
 
 /// The link to which the device is plugged.
 pub(crate) struct Link {
@@ -27,23 +28,26 @@ impl Link {
         }
     }
 
-    /// Checks a frame's header and takes it off. Returns what is in the frame, and whether it came
-    /// to us alone.
+    /// Checks a frame's header. Returns what is in the frame, and whether it came to others besides us.
+    ///
+    /// # Errors
+    /// Why it is to be dropped.
     #[inline]
-    pub(crate) fn receive(&self, packet: &mut Packet, stats: &mut Stats) -> Option<(u16, bool)> {
-        let Some(header) = Header::parse(packet.bytes()) else {
-            stats.dropped.count(Drop::EthernetMalformed);
-            return None;
-        };
-        let (to, from) = (Mac(header.destination), Mac(header.source));
+    pub(crate) fn receive(&self, frame: &[u8]) -> Result<(u16, bool), Drop> {
+        let header = Header::parse(frame).ok_or(Drop::EthernetMalformed)?;
         // A card may hear more than is meant for it.
-        if (to != self.mac && !to.is_group()) || from.is_group() {
-            stats.dropped.count(Drop::EthernetAddress);
-            return None;
+        let mut link_group = false;
+        if header.destination != self.mac.0 {
+            cold_path();
+            link_group = header.is_to_group();
+            if !link_group {
+                return Err(Drop::EthernetAddress);
+            }
         }
-        let ethertype = header.ethertype.get();
-        packet.trim_front(HEADER_LEN);
-        Some((ethertype, to == self.mac))
+        if header.is_from_group() {
+            return Err(Drop::EthernetAddress);
+        }
+        Ok((header.ethertype.get(), link_group))
     }
 
     /// Frames a packet and queues it for the device.

@@ -16,8 +16,8 @@ use crate::config::{Config, ConfigError, Ipv4Config};
 use crate::ethernet::Link;
 use crate::icmp;
 use crate::ip::{
-    Address, AddressError, AddressEvent, Cast, ControlBlock, Ip, IpCidr, Metadata, Network, Origin,
-    Received, RouteError, SendError, earlier, ipv4, ipv6, routes,
+    Address, AddressError, AddressEvent, Cast, ControlBlock, Ip, IpCidr, Network, Origin, Received,
+    RouteError, SendError, earlier, ipv4, ipv6, routes,
 };
 use crate::multicast::{Filter, JoinError};
 use crate::neighbor::arp;
@@ -193,29 +193,62 @@ impl Stack {
     pub fn handle_frame(&mut self, now: Instant, mut packet: Packet) {
         let ip = &mut self.ip;
         ip.stats.frames_received += 1;
-        let Some((ethertype, to_us_alone)) = ip.link.receive(&mut packet, &mut ip.stats) else {
-            return;
+        let (frame, block) = packet.parts_mut();
+        let block = ControlBlock::at_mut(block);
+        let (ethertype, link_group) = match ip.link.receive(frame) {
+            Ok(received) => received,
+            Err(reason) => return ip.count(reason),
         };
-        let received = match ethertype {
-            ethernet::IPV4 if ip.v4.enabled => ipv4::receive(ip, now, packet, !to_us_alone),
-            ethernet::IPV6 => ipv6::receive(ip, now, packet, !to_us_alone),
-            ethernet::ARP if ip.v4.enabled => return self.receive_arp(now, packet),
-            _ => return ip.count(Drop::EthernetProtocol),
+        let datagram = frame.get(ethernet::HEADER_LEN..).unwrap_or_default();
+        let udp = match ethertype {
+            ethernet::IPV4 if ip.v4.enabled => ipv4::receive(ip, now, datagram, block, link_group),
+            ethernet::IPV6 if ip.v6.enabled => ipv6::receive(ip, now, datagram, block, link_group),
+            _ => Ok(None),
         };
-        match received {
-            Some(received) if received.protocol == wire::UDP => {
-                self.deliver_udp(now, received.packet);
+        match udp {
+            Ok(Some(length)) => {
+                let at = ethernet::HEADER_LEN + block.header_len();
+                packet.narrow(at, length);
             }
-            Some(received) => self.deliver(now, received),
-            None => {}
+            Ok(None) => match self.receive_other(now, ethertype, packet) {
+                Some(udp) => packet = udp,
+                None => return,
+            },
+            Err(reason) => return ip.count(reason),
         }
+        self.deliver_udp(now, packet);
     }
 
+    /// Takes a frame that has been checked, and of which it was not plain to see that it holds a UDP
+    /// datagram. Returns that, if it turns out to.
     #[inline(never)]
-    fn receive_arp(&mut self, now: Instant, packet: Packet) {
-        if arp::receive(&mut self.ip, now, packet) {
-            self.settle(now);
+    fn receive_other(
+        &mut self,
+        now: Instant,
+        ethertype: u16,
+        mut packet: Packet,
+    ) -> Option<Packet> {
+        packet.trim_front(ethernet::HEADER_LEN);
+        let ip = &mut self.ip;
+        let received = match ethertype {
+            ethernet::IPV4 if ip.v4.enabled => ipv4::receive_rest(ip, now, packet)?,
+            ethernet::IPV6 if ip.v6.enabled => ipv6::receive_rest(ip, now, packet)?,
+            ethernet::ARP if ip.v4.enabled => {
+                if arp::receive(ip, now, packet) {
+                    self.settle(now);
+                }
+                return None;
+            }
+            _ => {
+                ip.count(Drop::EthernetProtocol);
+                return None;
+            }
+        };
+        if received.protocol == wire::UDP {
+            return Some(received.packet);
         }
+        self.deliver(now, received);
+        None
     }
 
     /// Hands what is not UDP to the protocol that it is.
@@ -244,24 +277,17 @@ impl Stack {
 
     #[inline]
     fn deliver_udp(&mut self, now: Instant, packet: Packet) {
-        if self.dhcp.is_some() {
-            let metadata = Metadata::of(&packet);
-            if self.is_for_dhcp(&metadata, &packet) {
-                return self.receive_dhcp(now, &packet);
-            }
-            // Before there is an address, only DHCP's answers get as far as this.
-            if metadata.cast == Cast::Unicast && !self.ip.is_local(metadata.destination) {
-                return self.ip.count(Drop::Ipv4Destination);
-            }
+        let block = ControlBlock::of(&packet);
+        if self.dhcp.is_some() && self.receive_dhcp(now, block, packet.bytes()) {
+            return;
         }
-        let Self { ip, udp, .. } = self;
-        let Ip { multicast, stats, .. } = ip;
+        let Ip { multicast, stats, .. } = &mut self.ip;
         let is_member = |id: SocketId, to: &ControlBlock| {
             multicast.accepts(id.number().into(), to.destination(), to.source())
         };
-        let taken = udp.handle_noted(packet, stats, is_member);
+        let taken = self.udp.handle_noted(packet, stats, is_member);
         if let Err((Refused::PortUnreachable, packet)) = taken {
-            icmp::port_unreachable(ip, now, packet);
+            icmp::port_unreachable(&mut self.ip, now, packet);
         }
     }
 

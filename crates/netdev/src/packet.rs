@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::hint::cold_path;
 use core::mem::ManuallyDrop;
 
 pub use self::pool::Pool;
@@ -29,8 +30,8 @@ pub struct Packet {
 
 struct Buffer {
     // start <= end <= bytes.len() <= size
-    start: u32,
-    end: u32,
+    start: usize,
+    end: usize,
     // Of a large packet those that were ever in its window.
     bytes: Vec<u8>,
     // How many there may be: so many have been allocated.
@@ -46,9 +47,16 @@ struct Buffer {
 
 impl Buffer {
     fn new(bytes: Vec<u8>) -> Self {
-        let (start, end, size) = (HEADROOM as u32, HEADROOM as u32, bytes.len());
-        let (large, control_block) = (false, [0; CONTROL_BLOCK]);
-        Self { start, end, bytes, size, large, control_block, pool: None, next: None }
+        Self {
+            start: HEADROOM,
+            end: HEADROOM,
+            size: bytes.len(),
+            bytes,
+            large: false,
+            control_block: [0; CONTROL_BLOCK],
+            pool: None,
+            next: None,
+        }
     }
 
     /// Sees to it that the first `count` bytes are there, of those that there may be.
@@ -64,7 +72,7 @@ impl Buffer {
         let Some(pool) = &self.pool else { return false };
         let more = size - self.size;
         let used = pool.large_used.get().saturating_add(more);
-        if used > pool.large.get() || u32::try_from(size).is_err() {
+        if used > pool.large.get() {
             return false;
         }
         if self.bytes.try_reserve_exact(size - self.bytes.len()).is_err() {
@@ -72,7 +80,7 @@ impl Buffer {
         }
         pool.large_used.set(used);
         self.size = size;
-        self.reach(self.start as usize);
+        self.reach(self.start);
         true
     }
 }
@@ -113,7 +121,7 @@ impl Packet {
     #[inline]
     pub fn bytes(&self) -> &[u8] {
         let Buffer { start, end, bytes, .. } = self.buffer();
-        &bytes[*start as usize..*end as usize]
+        &bytes[*start..*end]
     }
 
     /// The bytes in the window, to be changed.
@@ -121,7 +129,15 @@ impl Packet {
     #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         let Buffer { start, end, bytes, .. } = self.buffer_mut();
-        &mut bytes[*start as usize..*end as usize]
+        &mut bytes[*start..*end]
+    }
+
+    /// The bytes in the window, and the [control block](Packet::control_block), to be changed.
+    #[must_use]
+    #[inline]
+    pub fn parts_mut(&mut self) -> (&mut [u8], &mut [u64; CONTROL_BLOCK]) {
+        let Buffer { start, end, bytes, control_block, .. } = self.buffer_mut();
+        (&mut bytes[*start..*end], control_block)
     }
 
     /// Length of the window in bytes.
@@ -129,7 +145,7 @@ impl Packet {
     #[inline]
     pub fn len(&self) -> usize {
         let Buffer { start, end, .. } = self.buffer();
-        (end - start) as usize
+        end - start
     }
 
     /// Whether the window is empty.
@@ -143,7 +159,7 @@ impl Packet {
     #[must_use]
     #[inline]
     pub fn headroom(&self) -> usize {
-        self.buffer().start as usize
+        self.buffer().start
     }
 
     /// Bytes behind the window.
@@ -151,7 +167,7 @@ impl Packet {
     #[inline]
     pub fn tailroom(&self) -> usize {
         let Buffer { end, size, .. } = self.buffer();
-        size - *end as usize
+        size - end
     }
 
     /// Bytes in the buffer: in front of the window, in it, and behind it.
@@ -166,10 +182,10 @@ impl Packet {
     #[inline]
     pub fn prepend(&mut self, count: usize) -> Option<&mut [u8]> {
         let buffer = self.buffer_mut();
-        let end = buffer.start as usize;
+        let end = buffer.start;
         let start = end.checked_sub(count)?;
         let bytes = buffer.bytes.get_mut(start..end)?;
-        buffer.start = start as u32;
+        buffer.start = start;
         Some(bytes)
     }
 
@@ -178,10 +194,10 @@ impl Packet {
     #[inline]
     pub fn append(&mut self, count: usize) -> Option<&mut [u8]> {
         let buffer = self.buffer_mut();
-        let start = buffer.end as usize;
+        let start = buffer.end;
         let end = start.checked_add(count).filter(|&end| end <= buffer.size)?;
         buffer.reach(end);
-        buffer.end = end as u32;
+        buffer.end = end;
         buffer.bytes.get_mut(start..end)
     }
 
@@ -191,7 +207,7 @@ impl Packet {
     pub fn extend(&mut self, bytes: &[u8]) -> bool {
         let tailroom = self.tailroom();
         let buffer = self.buffer_mut();
-        if buffer.bytes.len() > buffer.end as usize || bytes.len() > tailroom {
+        if buffer.bytes.len() > buffer.end || bytes.len() > tailroom {
             return self.append(bytes.len()).is_some_and(|room| {
                 room.copy_from_slice(bytes);
                 true
@@ -199,7 +215,7 @@ impl Packet {
         }
         // What is written at once need not be there before.
         buffer.bytes.extend_from_slice(bytes);
-        buffer.end = buffer.bytes.len() as u32;
+        buffer.end = buffer.bytes.len();
         true
     }
 
@@ -219,22 +235,50 @@ impl Packet {
     #[inline]
     pub fn trim_front(&mut self, count: usize) {
         let buffer = self.buffer_mut();
-        buffer.start += count.min((buffer.end - buffer.start) as usize) as u32;
+        buffer.start += count.min(buffer.end - buffer.start);
     }
 
     /// Shortens the window to `length` bytes; does nothing if it is no longer than that.
     #[inline]
     pub fn truncate(&mut self, length: usize) {
         let buffer = self.buffer_mut();
-        buffer.end = buffer.start + length.min((buffer.end - buffer.start) as usize) as u32;
+        buffer.end = buffer.start + length.min(buffer.end - buffer.start);
+    }
+
+    /// Lets the window be `length` of its bytes, those behind the first `at`, as far as they are there.
+    ///
+    /// ```
+    /// use netdev::Pool;
+    ///
+    /// let mut packet = Pool::new(1, 256).take().unwrap();
+    /// packet.append(8).unwrap().copy_from_slice(b"headdata");
+    /// packet.narrow(4, 3);
+    /// assert_eq!(packet.bytes(), b"dat");
+    /// packet.narrow(1, 7);
+    /// assert_eq!(packet.bytes(), b"at");
+    /// ```
+    #[inline]
+    pub fn narrow(&mut self, at: usize, length: usize) {
+        let buffer = self.buffer_mut();
+        match at.checked_add(length) {
+            Some(end) if end <= buffer.end - buffer.start => {
+                buffer.end = buffer.start + end;
+                buffer.start += at;
+            }
+            _ => {
+                cold_path();
+                self.trim_front(at);
+                self.truncate(length);
+            }
+        }
     }
 
     /// Empties the window and puts it behind [`HEADROOM`], as in a fresh packet.
     #[inline]
     pub fn clear(&mut self) {
         let buffer = self.buffer_mut();
-        buffer.start = HEADROOM as u32;
-        buffer.end = HEADROOM as u32;
+        buffer.start = HEADROOM;
+        buffer.end = HEADROOM;
     }
 
     /// Fills an empty window by `read`, which is given all the room behind it and says how many
@@ -248,11 +292,11 @@ impl Packet {
         read: impl FnOnce(&mut [u8]) -> Result<usize, E>,
     ) -> Result<usize, E> {
         let buffer = self.buffer_mut();
-        let end = buffer.end as usize;
+        let end = buffer.end;
         buffer.reach(buffer.size);
         let room = &mut buffer.bytes[end..];
         let length = read(room)?.min(room.len());
-        buffer.end = (end + length) as u32;
+        buffer.end = end + length;
         Ok(length)
     }
 
@@ -268,7 +312,7 @@ impl Packet {
             return true;
         }
         let buffer = self.buffer_mut();
-        let Some(needed) = room.checked_add(buffer.end as usize) else { return false };
+        let Some(needed) = room.checked_add(buffer.end) else { return false };
         let half_more = buffer.size + buffer.size / 2;
         buffer.large
             && (half_more > needed && buffer.reallocate(half_more) || buffer.reallocate(needed))

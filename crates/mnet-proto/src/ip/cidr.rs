@@ -8,13 +8,20 @@ pub struct Ipv4Cidr {
     address: Ipv4Addr,
     // at most 32
     prefix_len: u8,
+    // The last address of the prefix, or, if there are no more than two, that of everybody anywhere.
+    everybody: Ipv4Addr,
 }
 
 impl Ipv4Cidr {
     /// An address with a prefix of `prefix_len` bits; `None` if that is more than 32.
     #[must_use]
     pub const fn new(address: Ipv4Addr, prefix_len: u8) -> Option<Self> {
-        if prefix_len > 32 { None } else { Some(Self { address, prefix_len }) }
+        if prefix_len > 32 {
+            return None;
+        }
+        let hosts = if prefix_len < 31 { u32::MAX >> prefix_len } else { u32::MAX };
+        let everybody = Ipv4Addr::from_bits(address.to_bits() | hosts);
+        Some(Self { address, prefix_len, everybody })
     }
 
     /// The address.
@@ -38,7 +45,10 @@ impl Ipv4Cidr {
     /// The same prefix length with another address.
     #[must_use]
     pub(crate) const fn with_address(self, address: Ipv4Addr) -> Self {
-        Self { address, ..self }
+        match Self::new(address, self.prefix_len) {
+            Some(cidr) => cidr,
+            None => self,
+        }
     }
 
     const fn mask(self) -> u32 {
@@ -68,10 +78,13 @@ impl Ipv4Cidr {
     /// The address of everybody with this prefix; a prefix of 31 or 32 bits has none (RFC 3021).
     #[must_use]
     pub const fn broadcast(self) -> Option<Ipv4Addr> {
-        if self.prefix_len >= 31 {
-            return None;
-        }
-        Some(Ipv4Addr::from_bits(self.address.to_bits() | !self.mask()))
+        if self.prefix_len >= 31 { None } else { Some(self.everybody) }
+    }
+
+    /// The address by which everybody with this prefix is reached: its own, or the limited broadcast.
+    #[inline]
+    pub(crate) const fn everybody(self) -> Ipv4Addr {
+        self.everybody
     }
 
     /// Whether a host can have this address: one that is nobody else's, everybody's, a group's,
@@ -86,8 +99,9 @@ impl Ipv4Cidr {
 
 /// Whether an address can be one host's on a link. 0.0.0.0/8 is this network, 127.0.0.0/8 this
 /// host, and from 224.0.0.0 on there are groups, reserved ones, and everybody.
+#[inline]
 pub(crate) fn is_unicast(address: Ipv4Addr) -> bool {
-    !matches!(address.octets()[0], 0 | 127 | 224..)
+    !matches!(address.to_bits() >> 24, 0 | 127 | 224..)
 }
 
 /// An IPv6 address and the length of its prefix.
@@ -154,8 +168,14 @@ impl Ipv6Cidr {
 
 /// Whether an address can be one host's: 0::/8 holds the unspecified one, the loopback one and
 /// those that stand for IPv4's, and ff00::/8 groups.
+#[inline]
 pub(crate) fn is_unicast_v6(address: Ipv6Addr) -> bool {
-    !address.is_multicast() && address.to_bits() > 1 && address.to_ipv4_mapped().is_none()
+    let bits = address.to_bits();
+    match (bits >> 64, bits as u64) {
+        (0, 0 | 1) => false,
+        (0, low) => low >> 32 != 0xffff,
+        _ => !address.is_multicast(),
+    }
 }
 
 /// An address of either family, and the length of its prefix.
@@ -371,5 +391,10 @@ mod tests {
         assert_eq!(cidr("10.1.2.3/24").broadcast(), Some(Ipv4Addr::new(10, 1, 2, 255)));
         assert_eq!(cidr("10.1.2.3/31").broadcast(), None);
         assert_eq!(cidr("10.1.2.3/32").broadcast(), None);
+        assert_eq!(cidr("10.1.2.3/30").everybody(), Ipv4Addr::new(10, 1, 2, 3));
+        assert_eq!(cidr("10.1.2.3/24").with_address(Ipv4Addr::LOCALHOST), cidr("127.0.0.1/24"));
+        for alone in ["10.1.2.3/31", "10.1.2.3/32"] {
+            assert_eq!(cidr(alone).everybody(), Ipv4Addr::BROADCAST);
+        }
     }
 }

@@ -9,7 +9,10 @@ use rand_core::Rng;
 
 use super::address::{self, AddressError, Own};
 use super::fragment::{Key, Piece, Whole};
-use super::{AddressEvent, Cast, Ip, Ipv4Cidr, Metadata, Origin, Received, earlier, routes};
+use super::{
+    AddressEvent, Arrival, Cast, ControlBlock, Ip, Ipv4Cidr, Metadata, Origin, Received, earlier,
+    routes,
+};
 use crate::autoconf::Claim;
 use crate::config::{Config, Ipv4Config};
 use crate::icmp;
@@ -74,21 +77,28 @@ impl Ipv4 {
             || self.addresses.iter().any(|own| own.cidr.broadcast() == Some(address))
     }
 
-    /// What [`Ipv4::is_own`] and [`Ipv4::is_broadcast`] say of an address.
+    /// Whose a datagram's destination is, given its source, which can be one host's; `None` if that is not
+    /// another's.
     #[inline]
-    fn whose(&self, address: Ipv4Addr) -> Whose {
+    fn whose(&self, source: Ipv4Addr, destination: Ipv4Addr) -> Option<Whose> {
+        let (mut to_own, mut to_everybody) = (false, false);
         for own in &self.addresses {
-            if own.cidr.address() == address && is_used(own) {
-                return Whose::Own;
+            let (address, everybody) = (own.cidr.address(), own.cidr.everybody());
+            if source == everybody || (source == address && is_used(own)) {
+                return None;
             }
+            to_own |= destination == address && is_used(own);
+            to_everybody |= destination == everybody;
         }
-        if self.is_broadcast(address) { Whose::Everybodys } else { Whose::Others }
+        if to_own {
+            return Some(Whose::Own);
+        }
+        Some(if to_everybody { Whose::Everybodys } else { Whose::Others })
     }
 
     /// Whether another host can have this address, as far as can be told from here.
-    #[inline]
     pub(crate) fn is_other_host(&self, address: Ipv4Addr) -> bool {
-        is_unicast(address) && self.whose(address) == Whose::Others
+        is_unicast(address) && !self.is_own(address) && !self.is_broadcast(address)
     }
 
     /// When an address is to be probed for or told of.
@@ -102,9 +112,9 @@ impl Ipv4 {
 enum Whose {
     /// The host's, which uses it.
     Own,
-    /// That of everybody on the link.
+    /// That of everybody with an address of the same prefix.
     Everybodys,
-    /// Another host's, a group's, or nobody's.
+    /// That of everybody anywhere, another host's, a group's, or nobody's.
     Others,
 }
 
@@ -186,81 +196,69 @@ pub(crate) fn add_route(
     ip.add_route(routes::Entry::new(prefix.network().into(), gateway, source))
 }
 
-/// Checks a datagram and takes its header off. Returns what is in it, if it is for us and whole.
+/// Checks a datagram for us, with what is behind it in the frame, and notes what its header says. If what is
+/// behind the header is a UDP datagram, returns the length of that; of anything else, and of what there is
+/// more to be looked at, `None`: it is for [`receive_rest`].
+///
+/// # Errors
+/// Why it is to be dropped.
 #[inline]
 pub(crate) fn receive(
-    ip: &mut Ip,
+    ip: &Ip,
     now: Instant,
-    packet: Packet,
+    datagram: &[u8],
+    block: &mut ControlBlock,
     link_group: bool,
-) -> Option<Received> {
-    match check(ip, now, packet, link_group) {
-        Ok(received) => received,
-        Err(reason) => {
-            ip.count(reason);
-            None
-        }
-    }
-}
-
-#[inline]
-fn check(
-    ip: &mut Ip,
-    now: Instant,
-    mut packet: Packet,
-    link_group: bool,
-) -> Result<Option<Received>, Drop> {
-    let header = Header::parse(packet.bytes()).map_err(|_| Drop::Ipv4Malformed)?;
+) -> Result<Option<usize>, Drop> {
+    let header = Header::parse(datagram).map_err(|_| Drop::Ipv4Malformed)?;
     let (header_len, total_len) = (header.header_len(), header.total_len());
-    if !ip.link.checksums.verifies_ipv4 && !checksum_is_valid(packet.bytes(), header_len) {
+    if !ip.link.checksums.verifies_ipv4 && !checksum_is_valid(datagram, header_len) {
         return Err(Drop::Ipv4Checksum);
     }
-    let (source, destination) = (header.source(), header.destination());
-    // A switch that has no address asks for groups without one (RFC 4541 §2.1.1).
-    let nobody = source.is_unspecified() && header.protocol == ipv4::IGMP;
-    if !ip.v4.is_other_host(source) && !nobody {
+    if !is_unicast(header.source()) && !is_from_nobody(header) {
         return Err(Drop::Ipv4Source);
     }
-    let cast = cast(ip, header, packet.bytes(), link_group).ok_or(Drop::Ipv4Destination)?;
-    let metadata = Metadata {
-        source: source.into(),
-        destination: destination.into(),
-        cast,
-        link_group,
-        hop_limit: header.hop_limit,
-        traffic_class: header.traffic_class,
-        dont_fragment: header.dont_fragment(),
-        router_alert: false,
-        fragmented: false,
-        udp_verified: ip.link.checksums.verifies_udp,
-        arrived: now,
-        header_len: header_len as u16,
+    let whose = ip.v4.whose(header.source(), header.destination()).ok_or(Drop::Ipv4Source)?;
+    let cast = match whose {
+        // RFC 1122 §3.3.6: a frame to many that holds a datagram to one is somebody's mistake.
+        Whose::Own if !link_group => Cast::Unicast,
+        Whose::Own => return Err(Drop::Ipv4Destination),
+        Whose::Everybodys => Cast::Broadcast,
+        Whose::Others => cast(ip, header, datagram, link_group).ok_or(Drop::Ipv4Destination)?,
     };
-    let (protocol, fragment) = (header.protocol, header.is_fragment());
-    metadata.note(&mut packet);
+    let plain = header_len == ipv4::HEADER_LEN && !header.is_fragment();
+    let udp_verified = ip.link.checksums.verifies_udp;
+    block.note_v4(header, &Arrival { cast, link_group, udp_verified, now });
+    Ok((plain && header.protocol == ipv4::UDP).then_some(total_len - header_len))
+}
+
+/// Whether a datagram is one of those that come from nobody: a switch that has no address asks for groups
+/// without one (RFC 4541 §2.1.1).
+#[cold]
+fn is_from_nobody(header: &Header) -> bool {
+    header.source().is_unspecified() && header.protocol == ipv4::IGMP
+}
+
+/// Looks at what [`receive`] has not looked at, the packet's window being what that was given. Returns what
+/// is in the datagram, if it is whole.
+#[inline(never)]
+pub(crate) fn receive_rest(ip: &mut Ip, now: Instant, mut packet: Packet) -> Option<Received> {
+    let &header = Header::parse(packet.bytes()).ok()?;
     // What is behind the datagram is the frame's padding.
-    packet.truncate(total_len);
-    if header_len > ipv4::HEADER_LEN {
-        packet = heed_options(ip, now, packet, header_len)?;
-    }
-    if fragment {
-        return reassemble(ip, now, packet);
-    }
-    packet.trim_front(header_len);
-    Ok(Some(Received { protocol, packet }))
+    packet.truncate(header.total_len());
+    let has_options = header.header_len() > ipv4::HEADER_LEN;
+    let heeded = if has_options { heed_options(ip, now, packet) } else { Ok(packet) };
+    heeded.and_then(|packet| finish(ip, now, &header, packet)).unwrap_or_else(|reason| {
+        ip.count(reason);
+        None
+    })
 }
 
 /// Looks at a header's options. None of them asks anything of a host but that it says where they
 /// contradict themselves (RFC 1122 §3.2.2.5), and it need not take source routes (§3.2.1.8).
-#[inline(never)]
-fn heed_options(
-    ip: &mut Ip,
-    now: Instant,
-    mut packet: Packet,
-    header_len: usize,
-) -> Result<Packet, Drop> {
+fn heed_options(ip: &mut Ip, now: Instant, mut packet: Packet) -> Result<Packet, Drop> {
     let mut metadata = Metadata::of(&packet);
-    match ipv4::Options::parse(packet.bytes(), header_len) {
+    match ipv4::Options::parse(packet.bytes(), metadata.header_len.into()) {
         Err(pointer) => {
             let rest = [pointer, 0, 0, 0];
             icmp::v4::error(ip, now, &metadata, packet, PARAMETER_PROBLEM, 0, rest);
@@ -275,22 +273,14 @@ fn heed_options(
     }
 }
 
-/// To whom a datagram is, if to us.
-#[inline]
+/// To whom a datagram is, if to us, which is not to an address of the host's or to everybody with its prefix.
+#[cold]
+#[inline(never)]
 fn cast(ip: &Ip, header: &Header, datagram: &[u8], link_group: bool) -> Option<Cast> {
     let destination = header.destination();
-    match ip.v4.whose(destination) {
-        // RFC 1122 §3.3.6: a frame to many that holds a datagram to one is somebody's mistake.
-        Whose::Own => (!link_group).then_some(Cast::Unicast),
-        Whose::Everybodys => Some(Cast::Broadcast),
-        Whose::Others => cast_of_others(ip, header, datagram, link_group),
+    if destination.is_broadcast() {
+        return Some(Cast::Broadcast);
     }
-}
-
-/// The same of a datagram to an address that is not the host's.
-#[inline(never)]
-fn cast_of_others(ip: &Ip, header: &Header, datagram: &[u8], link_group: bool) -> Option<Cast> {
-    let destination = header.destination();
     if destination.is_multicast() {
         return ip.multicast.is_joined(destination.into()).then_some(Cast::Multicast);
     }
@@ -303,13 +293,19 @@ fn cast_of_others(ip: &Ip, header: &Header, datagram: &[u8], link_group: bool) -
     (to_anybody && to_dhcp_client()).then_some(Cast::Unicast)
 }
 
-/// Takes a fragment, the packet's window being on its header, and returns the whole if it is the
-/// last that was missing.
-#[inline(never)]
-fn reassemble(ip: &mut Ip, now: Instant, mut packet: Packet) -> Result<Option<Received>, Drop> {
+/// Takes a datagram's header off, or, of a fragment, returns the whole if it is the last that was missing.
+fn finish(
+    ip: &mut Ip,
+    now: Instant,
+    header: &Header,
+    mut packet: Packet,
+) -> Result<Option<Received>, Drop> {
     let noted = *packet.control_block();
-    let header = Header::parse(packet.bytes()).map_err(|_| Drop::Ipv4Malformed)?;
     let (header_len, protocol) = (header.header_len(), header.protocol);
+    if !header.is_fragment() {
+        packet.trim_front(header_len);
+        return Ok(Some(Received { protocol, packet }));
+    }
     let piece = Piece {
         key: Key {
             source: header.source().into(),

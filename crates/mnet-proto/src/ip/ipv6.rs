@@ -3,7 +3,8 @@
 mod walk;
 
 use alloc::vec::Vec;
-use core::net::Ipv6Addr;
+use core::hint::cold_path;
+use core::net::{IpAddr, Ipv6Addr};
 use core::time::Duration;
 
 use netdev::{Instant, Packet};
@@ -13,7 +14,9 @@ use self::walk::Walk;
 pub(crate) use self::walk::quoted;
 use super::address::{self, AddressError, Own};
 use super::cidr::is_unicast_v6;
-use super::{AddressEvent, Cast, Ip, Ipv6Cidr, Metadata, Origin, Received, earlier, routes};
+use super::{
+    AddressEvent, Arrival, Cast, ControlBlock, Ip, Ipv6Cidr, Origin, Received, earlier, routes,
+};
 use crate::autoconf::Claim;
 use crate::autoconf::slaac::{self, Slaac};
 use crate::config::Config;
@@ -34,6 +37,14 @@ pub(crate) struct Ipv6 {
     pub(crate) mtu: u16,
     pub(crate) slaac: Slaac,
     max_addresses: usize,
+}
+
+/// What [`Ipv6::ends`] finds.
+struct Ends {
+    /// The source is an address that the host is about to take.
+    from_claimed: bool,
+    /// The destination is one that it uses.
+    to_own: bool,
 }
 
 impl Own<Ipv6Cidr> {
@@ -64,10 +75,30 @@ impl Ipv6 {
 
     /// Whether the host has this address, or is about to. One that turned out to be another's is
     /// that other's.
-    #[inline]
     pub(crate) fn has(&self, address: Ipv6Addr) -> bool {
         let mut own = self.addresses.iter();
         own.any(|own| own.cidr.address() == address && !own.claim.is_refused())
+    }
+
+    /// What the host's addresses say of a datagram's source and destination; `None` if it uses the source
+    /// itself.
+    #[inline]
+    fn ends(&self, source: Ipv6Addr, destination: Ipv6Addr) -> Option<Ends> {
+        let mut ends = Ends { from_claimed: false, to_own: false };
+        for own in &self.addresses {
+            let address = own.cidr.address();
+            if address == source {
+                cold_path();
+                if own.is_usable() {
+                    return None;
+                }
+                ends.from_claimed |= !own.claim.is_refused();
+            }
+            if address == destination && own.is_usable() {
+                ends.to_own = true;
+            }
+        }
+        Some(ends)
     }
 
     /// The address for the link alone, if it may be used.
@@ -183,82 +214,76 @@ pub(crate) fn leave_group(ip: &mut Ip, now: Instant, address: Ipv6Addr) {
     }
 }
 
-/// Checks a datagram and takes its headers off. Returns what is in it, if it is for us and whole.
+/// Checks a datagram for us, with what is behind it in the frame, and notes what its header says. If what is
+/// behind the header is a UDP datagram, returns the length of that; of anything else, and of what there is
+/// more to be looked at, `None`: it is for [`receive_rest`].
+///
+/// # Errors
+/// Why it is to be dropped.
 #[inline]
 pub(crate) fn receive(
-    ip: &mut Ip,
+    ip: &Ip,
     now: Instant,
-    packet: Packet,
+    datagram: &[u8],
+    block: &mut ControlBlock,
     link_group: bool,
-) -> Option<Received> {
-    match check(ip, now, packet, link_group) {
-        Ok(received) => received,
-        Err(reason) => {
-            ip.count(reason);
-            None
-        }
-    }
-}
-
-#[inline]
-fn check(
-    ip: &mut Ip,
-    now: Instant,
-    mut packet: Packet,
-    link_group: bool,
-) -> Result<Option<Received>, Drop> {
-    if !ip.v6.enabled {
-        return Err(Drop::EthernetProtocol);
-    }
-    let header = Header::parse(packet.bytes()).map_err(|_| Drop::Ipv6Malformed)?;
+) -> Result<Option<usize>, Drop> {
+    let header = Header::parse(datagram).map_err(|_| Drop::Ipv6Malformed)?;
     let (source, destination) = (header.source(), header.destination());
-    if !(is_unicast_v6(source) || source.is_unspecified()) || ip.v6.is_own(source) {
-        return Err(Drop::Ipv6Source);
+    let mut plain = header.next_header == ipv4::UDP;
+    if !is_unicast_v6(source) {
+        cold_path();
+        if !source.is_unspecified() {
+            return Err(Drop::Ipv6Source);
+        }
+        plain = false;
     }
-    // Who has no address yet speaks without one (RFC 4862 §5.4.2), and who has one that we are
-    // about to take says so from it (§5.4.4): ICMP looks at what they say, and nobody else.
-    let icmp_only = source.is_unspecified() || ip.v6.has(source);
-    let cast = if ip.v6.is_own(destination) {
+    let Ends { from_claimed, to_own } = ip.v6.ends(source, destination).ok_or(Drop::Ipv6Source)?;
+    let cast = if to_own {
         Cast::Unicast
-    } else if destination.is_multicast()
-        // What is for one interface alone never comes from another (RFC 4291 §2.7).
-        && ipv6::scope(destination) > 1
-        && ip.multicast.is_joined(destination.into())
-    {
+    } else if is_to_group(ip, destination) {
         Cast::Multicast
     } else {
         return Err(Drop::Ipv6Destination);
     };
-    let mut metadata = Metadata {
-        source: source.into(),
-        destination: destination.into(),
-        cast,
-        link_group,
-        hop_limit: header.hop_limit,
-        traffic_class: header.traffic_class(),
-        dont_fragment: true,
-        router_alert: false,
-        fragmented: false,
-        udp_verified: ip.link.checksums.verifies_udp,
-        arrived: now,
-        header_len: 0,
-    };
-    let (next, total_len) = (header.next_header, HEADER_LEN + header.payload_len());
+    let udp_verified = ip.link.checksums.verifies_udp;
+    block.note_v6(header, &Arrival { cast, link_group, udp_verified, now });
+    Ok((plain && !from_claimed).then_some(header.payload_len()))
+}
+
+/// Whether a datagram is for us that is to this address, which is none of the host's.
+#[cold]
+#[inline(never)]
+fn is_to_group(ip: &Ip, destination: Ipv6Addr) -> bool {
+    destination.is_multicast()
+        // What is for one interface alone never comes from another (RFC 4291 §2.7).
+        && ipv6::scope(destination) > 1
+        && ip.multicast.is_joined(destination.into())
+}
+
+/// Looks at what [`receive`] has not looked at, the packet's window being what that was given. Returns what
+/// is in the datagram, if it is whole.
+#[inline(never)]
+pub(crate) fn receive_rest(ip: &mut Ip, now: Instant, mut packet: Packet) -> Option<Received> {
+    let header = Header::parse(packet.bytes()).ok()?;
+    let (next, payload_len) = (header.next_header, header.payload_len());
     // What is behind the datagram is the frame's padding, unless its length is said elsewhere (RFC
     // 2675 §2).
-    if header.payload_len() > 0 || next != ipv6::HOP_BY_HOP {
-        packet.truncate(total_len);
+    if payload_len > 0 || next != ipv6::HOP_BY_HOP {
+        packet.truncate(HEADER_LEN + payload_len);
     }
-    let received = if next == ipv4::UDP {
-        metadata.header_len = HEADER_LEN as u16;
-        metadata.note(&mut packet);
-        packet.trim_front(HEADER_LEN);
-        Some(Received { protocol: ipv4::UDP, packet })
-    } else {
-        Walk::new(metadata, packet, next).run(ip, now)?
+    let source = ControlBlock::of(&packet).source();
+    // Who has no address yet speaks without one (RFC 4862 §5.4.2), and who has one that we are
+    // about to take says so from it (§5.4.4): ICMP looks at what they say, and nobody else.
+    let icmp_only = match source {
+        IpAddr::V6(source) => source.is_unspecified() || ip.v6.has(source),
+        IpAddr::V4(_) => false,
     };
-    match received {
-        Some(received) if icmp_only && received.protocol != ipv6::ICMP => Err(Drop::Ipv6Source),
-        received => Ok(received),
-    }
+    let reason = match Walk::new(packet, next).run(ip, now) {
+        Ok(Some(received)) if icmp_only && received.protocol != ipv6::ICMP => Drop::Ipv6Source,
+        Ok(received) => return received,
+        Err(reason) => reason,
+    };
+    ip.count(reason);
+    None
 }

@@ -1,13 +1,13 @@
 //! What is known of a datagram that has come, and where that is kept: in its packet's control block,
 //! so that it is written once and never moved.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, SocketAddr};
 
-use netdev::{Instant, Packet};
+use netdev::{CONTROL_BLOCK, Instant, Packet};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, transmute_mut, transmute_ref};
 
 use super::Cast;
-use crate::wire::{Checksum, ipv4};
+use crate::wire::{Checksum, ipv4, ipv6};
 
 /// What the layers above learn of a datagram that has come, besides its payload.
 #[derive(Clone, Copy, Debug)]
@@ -43,9 +43,8 @@ pub struct Metadata {
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(crate) struct ControlBlock {
-    // Of an IPv4 address the first four bytes count.
-    source: [u8; 16],
-    destination: [u8; 16],
+    // Source and destination. Those of IPv4 are one behind the other in the first eight bytes.
+    addresses: [[u8; 16]; 2],
     arrived: u64,
     pub(crate) dropped_before: u32,
     header_len: u16,
@@ -59,17 +58,26 @@ pub(crate) struct ControlBlock {
     reserved: [u8; 8],
 }
 
-const IPV6: u8 = 1 << 0;
-const LINK_GROUP: u8 = 1 << 1;
-const DONT_FRAGMENT: u8 = 1 << 2;
-const ROUTER_ALERT: u8 = 1 << 3;
-const FRAGMENTED: u8 = 1 << 4;
-const UDP_VERIFIED: u8 = 1 << 5;
+/// Length of IPv4's addresses.
+const V4_ADDRESSES: usize = 8;
+
+const LINK_GROUP: u8 = 1 << 0;
+const UDP_VERIFIED: u8 = 1 << 1;
+const IPV6: u8 = 1 << 2;
+const DONT_FRAGMENT: u8 = 1 << 3;
+const ROUTER_ALERT: u8 = 1 << 4;
+const FRAGMENTED: u8 = 1 << 5;
+
+/// What is known of a datagram that has come besides what its header says.
+pub(super) struct Arrival {
+    pub(super) cast: Cast,
+    pub(super) link_group: bool,
+    pub(super) udp_verified: bool,
+    pub(super) now: Instant,
+}
 
 impl Metadata {
     /// Notes it in the packet of the datagram.
-    // Of a family that is known it is a dozen stores.
-    #[inline(always)]
     pub(crate) fn note(&self, packet: &mut Packet) {
         let block = ControlBlock::of_mut(packet);
         let flag = |is: bool, flag: u8| if is { flag } else { 0 };
@@ -80,13 +88,11 @@ impl Metadata {
             | flag(self.udp_verified, UDP_VERIFIED);
         match (self.source, self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                block.source[..4].copy_from_slice(&source.octets());
-                block.destination[..4].copy_from_slice(&destination.octets());
+                block.set_addresses([source.octets(), destination.octets()].as_flattened());
             }
             (source, destination) => {
                 block.flags |= IPV6;
-                block.source = octets(source);
-                block.destination = octets(destination);
+                block.set_addresses([octets(source), octets(destination)].as_flattened());
             }
         }
         block.arrived = self.arrived.as_nanos();
@@ -124,7 +130,51 @@ impl ControlBlock {
 
     #[inline]
     pub(crate) fn of_mut(packet: &mut Packet) -> &mut Self {
-        transmute_mut!(packet.control_block_mut())
+        Self::at_mut(packet.control_block_mut())
+    }
+
+    /// The same of what lies in a packet's.
+    #[inline]
+    pub(crate) fn at_mut(block: &mut [u64; CONTROL_BLOCK]) -> &mut Self {
+        transmute_mut!(block)
+    }
+
+    /// Notes what is known of an IPv4 datagram.
+    #[inline]
+    pub(super) fn note_v4(&mut self, header: &ipv4::Header, arrival: &Arrival) {
+        let dont_fragment = if header.dont_fragment() { DONT_FRAGMENT } else { 0 };
+        self.note(arrival, dont_fragment);
+        self.set_addresses(header.addresses());
+        self.header_len = header.header_len() as u16;
+        self.hop_limit = header.hop_limit;
+        self.traffic_class = header.traffic_class;
+    }
+
+    /// Notes what is known of an IPv6 datagram.
+    #[inline]
+    pub(super) fn note_v6(&mut self, header: &ipv6::Header, arrival: &Arrival) {
+        self.note(arrival, IPV6 | DONT_FRAGMENT);
+        self.set_addresses(header.addresses());
+        self.header_len = ipv6::HEADER_LEN as u16;
+        self.hop_limit = header.hop_limit;
+        self.traffic_class = header.traffic_class();
+    }
+
+    #[inline]
+    fn note(&mut self, arrival: &Arrival, flags: u8) {
+        let link_group = u8::from(arrival.link_group) * LINK_GROUP;
+        let udp_verified = u8::from(arrival.udp_verified) * UDP_VERIFIED;
+        self.flags = flags | link_group | udp_verified;
+        self.cast = arrival.cast as u8;
+        self.arrived = arrival.now.as_nanos();
+    }
+
+    /// Both addresses, as many bytes as there are.
+    #[inline]
+    fn set_addresses(&mut self, addresses: &[u8]) {
+        if let Some(place) = self.addresses.as_flattened_mut().get_mut(..addresses.len()) {
+            place.copy_from_slice(addresses);
+        }
     }
 
     #[inline]
@@ -150,20 +200,22 @@ impl ControlBlock {
 
     #[inline]
     pub(crate) fn source(&self) -> IpAddr {
-        self.address(&self.source)
+        let [octets, _] = self.addresses;
+        if self.is_ipv6() {
+            return octets.into();
+        }
+        let [a, b, c, d, ..] = octets;
+        [a, b, c, d].into()
     }
 
     #[inline]
     pub(crate) fn destination(&self) -> IpAddr {
-        self.address(&self.destination)
-    }
-
-    #[inline]
-    fn address(&self, &octets: &[u8; 16]) -> IpAddr {
+        let [octets_v4, octets] = self.addresses;
         if self.is_ipv6() {
-            return Ipv6Addr::from(octets).into();
+            return octets.into();
         }
-        Ipv4Addr::from(v4(&octets)).into()
+        let [_, _, _, _, a, b, c, d, ..] = octets_v4;
+        [a, b, c, d].into()
     }
 
     /// Who sent it, and from which port.
@@ -191,10 +243,17 @@ impl ControlBlock {
     #[inline]
     pub(crate) fn udp_pseudo_header(&self, length: u16) -> Checksum {
         let sum = Checksum::new().add_u16(length).add_u16(ipv4::UDP.into());
+        let addresses = self.addresses.as_flattened();
         if self.is_ipv6() {
-            return sum.add_bytes(&self.source).add_bytes(&self.destination);
+            return sum.add_bytes(addresses);
         }
-        sum.add_bytes(&v4(&self.source)).add_bytes(&v4(&self.destination))
+        sum.add_bytes(&addresses[..V4_ADDRESSES])
+    }
+
+    /// Length in bytes of the IP headers.
+    #[inline]
+    pub(crate) fn header_len(&self) -> usize {
+        self.header_len.into()
     }
 
     #[inline]
@@ -211,12 +270,6 @@ impl ControlBlock {
     pub(crate) fn arrived(&self) -> Instant {
         Instant::from_nanos(self.arrived)
     }
-}
-
-/// An IPv4 address's.
-#[inline]
-fn v4(&[a, b, c, d, ..]: &[u8; 16]) -> [u8; 4] {
-    [a, b, c, d]
 }
 
 fn octets(address: IpAddr) -> [u8; 16] {

@@ -30,6 +30,7 @@ use self::fragment::{Outcome, Piece, Reassembler, Whole};
 use self::identification::Identifications;
 use self::ipv4::Ipv4;
 use self::ipv6::Ipv6;
+use self::metadata::Arrival;
 pub(crate) use self::metadata::ControlBlock;
 pub use self::metadata::Metadata;
 pub(crate) use self::output::Unsent;

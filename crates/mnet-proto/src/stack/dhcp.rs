@@ -16,31 +16,52 @@ impl Stack {
         self.drive_dhcp(now);
     }
 
-    /// Whether a UDP datagram is one for the client. From which port servers send is theirs to say
-    /// (RFC 2131 §4.1).
+    /// Takes a UDP datagram if it is the client's; `false`, and nothing done, if it is not. From which port
+    /// servers send is theirs to say (RFC 2131 §4.1).
     #[inline]
-    pub(super) fn is_for_dhcp(&self, metadata: &Metadata, packet: &Packet) -> bool {
-        self.dhcp.is_some()
-            && metadata.source.is_ipv4()
-            && metadata.cast != Cast::Multicast
-            && udp::ports(packet.bytes()).is_some_and(|(_, to)| to == dhcpv4::CLIENT_PORT)
+    pub(super) fn receive_dhcp(
+        &mut self,
+        now: Instant,
+        block: &ControlBlock,
+        datagram: &[u8],
+    ) -> bool {
+        let to_client = udp::ports(datagram).is_some_and(|(_, to)| to == dhcpv4::CLIENT_PORT);
+        // Before there is an address, only DHCP's answers are let in by others.
+        (to_client || self.ip.v4.configuring) && self.handle_dhcp(now, block, datagram, to_client)
     }
 
-    /// Takes a datagram for the client: the packet's window is what IP carried.
+    /// Takes a datagram for the client, or one that is nobody's.
+    #[cold]
     #[inline(never)]
-    pub(super) fn receive_dhcp(&mut self, now: Instant, packet: &Packet) {
-        let Some(client) = &mut self.dhcp else { return };
-        let (_, length) = match crate::udp::check(ControlBlock::of(packet), packet.bytes()) {
-            Ok(checked) => checked,
-            Err(reason) => return self.ip.count(reason),
+    fn handle_dhcp(
+        &mut self,
+        now: Instant,
+        block: &ControlBlock,
+        datagram: &[u8],
+        to_client: bool,
+    ) -> bool {
+        if !to_client || block.is_ipv6() || block.cast() == Cast::Multicast {
+            let nobodys = block.cast() == Cast::Unicast && !self.ip.is_local(block.destination());
+            if nobodys {
+                self.ip.count(Drop::Ipv4Destination);
+            }
+            return nobodys;
+        }
+        let Some(client) = &mut self.dhcp else { return false };
+        let payload = match crate::udp::check(block, datagram) {
+            Ok((_, length)) => datagram.get(udp::HEADER_LEN..udp::HEADER_LEN + length),
+            Err(reason) => {
+                self.ip.count(reason);
+                return true;
+            }
         };
-        let payload = packet.bytes().get(udp::HEADER_LEN..udp::HEADER_LEN + length);
         match client.handle_message(now, payload.unwrap_or_default()) {
             Ok(()) => self.ip.stats.dhcp_received += 1,
             Err(_) => self.ip.count(Drop::DhcpIgnored),
         }
         self.settle_dhcp(now);
         self.act(now);
+        true
     }
 
     /// Does what time asks of the client.

@@ -38,6 +38,7 @@ impl Udp {
         let id = SocketId(entry.key() as u16);
         entry.insert(Socket::new(Local { address, port }));
         self.ports.set(port, Some(id));
+        self.share_out();
         Ok(id)
     }
 
@@ -95,9 +96,10 @@ impl Udp {
     pub fn close(&mut self, id: SocketId) {
         if let Some(socket) = self.sockets.try_remove(id.0.into()) {
             self.queued -= socket.len();
-            self.large -= socket.large();
+            self.large -= socket.large;
             self.ports.set(socket.local.port, None);
             self.readable.remove(id);
+            self.share_out();
         }
     }
 }

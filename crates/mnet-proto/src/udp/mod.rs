@@ -108,6 +108,9 @@ pub struct Udp {
     // In all queues together.
     queued: usize,
     max_queued: usize,
+    // What each queue may hold when all together are full. Those that nobody reads must not take every packet
+    // from those that are read: half as much as there is for all is there for those that have less than this.
+    share: usize,
     // Bytes of large packets in all queues together.
     large: usize,
     max_large: usize,
@@ -126,10 +129,16 @@ impl Udp {
             max_bytes: config.receive_queue_bytes,
             queued: 0,
             max_queued: config.receive_queues,
+            share: config.receive_queues,
             large: 0,
             max_large: config.receive_queues_bytes,
             max_errors: config.error_queue,
         }
+    }
+
+    /// Sees how much each queue may hold, as there is a socket more, or less.
+    fn share_out(&mut self) {
+        self.share = (self.max_queued / (2 * self.sockets.len().max(1))).max(1);
     }
 
     /// The only one that a socket speaks to.

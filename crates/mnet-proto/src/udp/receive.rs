@@ -1,11 +1,12 @@
 //! Receiving: from what IP carries to a socket's queue, and out of that.
 
+use core::hint::cold_path;
 use core::net::IpAddr;
 
 use netdev::Packet;
 
 use super::socket::Socket;
-use super::{Datagram, SocketId, Udp, large};
+use super::{Datagram, SocketId, Udp};
 use crate::icmp::{IcmpError, Report};
 use crate::ip::{Cast, ControlBlock, Metadata};
 use crate::stats::{Drop, Stats};
@@ -49,18 +50,15 @@ impl Udp {
         let block = ControlBlock::of(&packet);
         let (header, payload_len) = match check(block, packet.bytes()) {
             Ok(checked) => checked,
-            Err(reason) => {
-                stats.dropped.count(reason);
-                return Err((Refused::Dropped, packet));
-            }
+            Err(reason) => return Err(refuse(reason, packet, stats)),
         };
         let (from, to) = (header.source.get(), header.destination.get());
         // What the device has verified may not be there in full.
         let checksum = (!block.udp_verified()).then_some(header.checksum());
-        let sockets = self.sockets.len();
         let socket =
             self.ports.get(to).and_then(|id| Some((id, self.sockets.get_mut(id.0.into())?)));
-        let Some((id, socket)) = socket.filter(|(_, socket)| socket.accepts(block, from)) else {
+        let Some((id, mut socket)) = socket.filter(|(_, socket)| socket.accepts(block, from))
+        else {
             stats.dropped.count(Drop::UdpNoSocket);
             return Err((Refused::PortUnreachable, packet));
         };
@@ -70,26 +68,28 @@ impl Udp {
             Cast::Multicast => (!is_member(id, block)).then_some(Drop::UdpNotMember),
         };
         if let Some(reason) = unwanted {
-            stats.dropped.count(reason);
-            return Err((Refused::Dropped, packet));
+            return Err(refuse(reason, packet, stats));
         }
-        // Those that nobody reads must not take every packet from those that are read: half as much
-        // as there is for all is there for those that have less than their share.
-        let share = || (self.max_queued / (2 * sockets)).max(1);
-        let crowded = self.queued >= self.max_queued && socket.len() >= share();
-        if crowded || !socket.has_room(payload_len, self.max_datagrams, self.max_bytes) {
+        let mut has_room = socket.has_room(payload_len, self.max_datagrams, self.max_bytes);
+        if self.queued >= self.max_queued {
+            cold_path();
+            has_room &= socket.len() < self.share;
+        }
+        if !has_room {
             socket.count_drop();
-            stats.dropped.count(Drop::UdpQueueFull);
-            return Err((Refused::Dropped, packet));
+            return Err(refuse(Drop::UdpQueueFull, packet, stats));
         }
-        packet.trim_front(HEADER_LEN);
-        packet.truncate(payload_len);
+        if packet.is_large() {
+            let has_room = self.make_room(id, packet.capacity(), stats);
+            match self.sockets.get_mut(id.0.into()).filter(|_| has_room) {
+                Some(found) => socket = found,
+                None => return Err((Refused::Dropped, packet)),
+            }
+        }
+        packet.narrow(HEADER_LEN, payload_len);
         let block = ControlBlock::of_mut(&mut packet);
         (block.source_port, block.destination_port) = (from, to);
         block.set_checksum(checksum);
-        if packet.is_large() {
-            return self.queue_large(id, packet, stats);
-        }
         self.queued += 1;
         if socket.push(packet) {
             self.readable.push_back(id);
@@ -98,41 +98,32 @@ impl Udp {
         Ok(())
     }
 
-    /// Queues a large packet. If those take up too much already, the queue that has most of them
-    /// loses its newest: so sockets that nobody reads leave room for those that are read.
+    /// Makes room for a large packet of this size, which is for this socket, and counts it. If those
+    /// take up too much already, the queue that has most of them loses its newest: so sockets that
+    /// nobody reads leave room for those that are read. `false` if the newest is the newcomer.
     #[cold]
-    fn queue_large(
-        &mut self,
-        id: SocketId,
-        packet: Packet,
-        stats: &mut Stats,
-    ) -> Result<(), (Refused, Packet)> {
-        let size = large(&packet);
+    fn make_room(&mut self, id: SocketId, size: usize, stats: &mut Stats) -> bool {
         while self.large + size > self.max_large {
             let with = |(key, socket): (usize, &Socket)| {
                 let newcomer = if key == usize::from(id.0) { size } else { 0 };
-                (socket.large() + newcomer, key)
+                (socket.large + newcomer, key)
             };
             let most = self.sockets.iter().map(with).max().map(|(_, key)| key);
             let Some(socket) = most.and_then(|key| self.sockets.get_mut(key)) else { break };
             socket.count_drop();
             stats.dropped.count(Drop::UdpQueueFull);
             if most == Some(id.0.into()) {
-                return Err((Refused::Dropped, packet));
+                return false;
             }
             let Some(dropped) = socket.drop_newest_large() else { break };
             self.queued -= 1;
             self.large -= dropped;
         }
         if let Some(socket) = self.sockets.get_mut(id.0.into()) {
-            self.queued += 1;
+            socket.large += size;
             self.large += size;
-            if socket.push(packet) {
-                self.readable.push_back(id);
-            }
-            stats.udp_received += 1;
         }
-        Ok(())
+        true
     }
 
     /// Takes an ICMP error that IP has received about something that was sent. A full queue drops
@@ -177,17 +168,27 @@ impl Udp {
     #[inline]
     pub fn receive(&mut self, id: SocketId) -> Option<Datagram> {
         let datagram = self.sockets.get_mut(id.0.into())?.pop()?;
-        self.queued -= 1;
-        self.large -= large(&datagram.packet);
-        Some(datagram)
+        Some(self.without(id, datagram))
     }
 
     /// Takes the oldest datagram of this sender's off a socket's queue.
     pub fn receive_from(&mut self, id: SocketId, source: IpAddr) -> Option<Datagram> {
         let datagram = self.sockets.get_mut(id.0.into())?.pop_from(source)?;
+        Some(self.without(id, datagram))
+    }
+
+    /// Counts a datagram that has been taken off a socket's queue no longer.
+    #[inline]
+    fn without(&mut self, id: SocketId, datagram: Datagram) -> Datagram {
         self.queued -= 1;
-        self.large -= large(&datagram.packet);
-        Some(datagram)
+        if datagram.packet.is_large() {
+            let size = datagram.packet.capacity();
+            self.large -= size;
+            if let Some(socket) = self.sockets.get_mut(id.0.into()) {
+                socket.large -= size;
+            }
+        }
+        datagram
     }
 
     /// Takes the oldest ICMP error off a socket's error queue: what has become of something that it
@@ -202,6 +203,13 @@ impl Udp {
     pub fn receive_failure(&mut self, id: SocketId) -> Option<IcmpError> {
         self.sockets.get_mut(id.0.into())?.failure.take()
     }
+}
+
+/// Counts what is dropped.
+#[cold]
+fn refuse(reason: Drop, packet: Packet, stats: &mut Stats) -> (Refused, Packet) {
+    stats.dropped.count(reason);
+    (Refused::Dropped, packet)
 }
 
 /// Checks a datagram: its header, and the length of its payload. What IP carried behind the

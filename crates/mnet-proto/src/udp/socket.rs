@@ -20,7 +20,8 @@ const QUEUE: usize = 4;
 pub(super) struct Socket {
     queue: VecDeque<Datagram>,
     bytes: usize,
-    large: usize,
+    /// What large packets in its queue take up, in bytes: counted by who puts them there, and takes them.
+    pub(super) large: usize,
     // Dropped since the newest datagram in the queue.
     dropped: u32,
     /// Why its peer cannot be reached.
@@ -187,6 +188,7 @@ impl Socket {
 
     /// The same of a socket that does not take everything. What is sent to many is sent to all of a
     /// host's addresses of that family.
+    #[cold]
     #[inline(never)]
     fn accepts_just(&self, block: &ControlBlock, port: u16) -> bool {
         let (own, to) = (self.local.address, block.destination());
@@ -221,11 +223,6 @@ impl Socket {
         self.queue.len()
     }
 
-    /// What large packets in its queue take up, in bytes.
-    pub(super) fn large(&self) -> usize {
-        self.large
-    }
-
     /// Drops the newest datagram in a large packet, and returns how much that took up.
     pub(super) fn drop_newest_large(&mut self) -> Option<usize> {
         let at = self.queue.iter().rposition(|datagram| datagram.packet.is_large())?;
@@ -252,7 +249,6 @@ impl Socket {
     #[inline]
     pub(super) fn push(&mut self, mut packet: Packet) -> bool {
         self.bytes += packet.len();
-        self.large += super::large(&packet);
         self.stats.received += 1;
         ControlBlock::of_mut(&mut packet).dropped_before = core::mem::take(&mut self.dropped);
         self.queue.push_back(Datagram { packet });
@@ -275,7 +271,6 @@ impl Socket {
     #[inline]
     fn without(&mut self, datagram: Datagram) -> Datagram {
         self.bytes -= datagram.packet.len();
-        self.large -= super::large(&datagram.packet);
         datagram
     }
 }

@@ -14,6 +14,9 @@ pub const IPV6: u16 = 0x86dd;
 /// EtherType of ARP.
 pub const ARP: u16 = 0x0806;
 
+/// What tells the address of a group from a card's, in its first byte.
+const GROUP: u8 = 1;
+
 /// The header in front of every frame.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -32,6 +35,20 @@ impl Header {
     #[inline]
     pub fn parse(frame: &[u8]) -> Option<&Self> {
         Self::ref_from_prefix(frame).ok().map(|(header, _)| header)
+    }
+
+    /// Whether it is to several cards: to a group, or to everybody.
+    #[must_use]
+    #[inline]
+    pub fn is_to_group(&self) -> bool {
+        self.destination[0] & GROUP != 0
+    }
+
+    /// Whether it says that a group has sent it.
+    #[must_use]
+    #[inline]
+    pub fn is_from_group(&self) -> bool {
+        self.source[0] & GROUP != 0
     }
 
     /// Writes the header in front of `packet`; `false` if it has no headroom.

@@ -242,6 +242,13 @@ impl Header {
         self.fragment.get() & DONT_FRAGMENT != 0
     }
 
+    /// Who sent it and to whom it goes, one behind the other.
+    #[must_use]
+    #[inline]
+    pub fn addresses(&self) -> &[u8] {
+        &self.as_bytes()[12..]
+    }
+
     /// Who sent it.
     #[must_use]
     #[inline]

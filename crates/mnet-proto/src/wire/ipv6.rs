@@ -161,6 +161,13 @@ impl Header {
         self.payload_length = U16::new(len);
     }
 
+    /// Who sent it and to whom it goes, one behind the other.
+    #[must_use]
+    #[inline]
+    pub fn addresses(&self) -> &[u8] {
+        &self.as_bytes()[8..]
+    }
+
     /// Who sent it.
     #[must_use]
     #[inline]

@@ -117,8 +117,8 @@ impl Pool {
             return None;
         }
         let mut buffer = self.shared.pop()?;
-        buffer.start = HEADROOM as u32;
-        buffer.end = HEADROOM as u32;
+        buffer.start = HEADROOM;
+        buffer.end = HEADROOM;
         // It had none, which is not worth looking whether there is something to drop.
         mem::forget(buffer.pool.replace(Rc::clone(&self.shared)));
         Some(Packet::new(buffer))
@@ -254,7 +254,7 @@ mod tests {
         drop(packets);
         assert_eq!((pool.large_available(), pool.available()), (3_000, 1));
         let pool = pool.with_large(usize::MAX);
-        assert!(pool.take_large(u32::MAX as usize).is_none());
+        assert!(pool.take_large(isize::MAX as usize).is_none());
     }
 
     #[test]

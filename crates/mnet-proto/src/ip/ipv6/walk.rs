@@ -67,12 +67,12 @@ impl From<Drop> for Fault {
 impl Walk {
     /// The way through a datagram, which is the packet's window, and whose header says that `next`
     /// follows.
-    pub(super) fn new(metadata: Metadata, packet: Packet, next: u8) -> Self {
+    pub(super) fn new(packet: Packet, next: u8) -> Self {
+        let metadata = Metadata::of(&packet);
         Self { metadata, packet, next, next_at: NEXT_HEADER_AT, at: HEADER_LEN }
     }
 
     /// Goes it, and returns what is at its end, if that is for us and whole.
-    #[inline(never)]
     pub(super) fn run(mut self, ip: &mut Ip, now: Instant) -> Result<Option<Received>, Drop> {
         loop {
             let fault = match self.look() {

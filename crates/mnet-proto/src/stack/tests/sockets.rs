@@ -113,6 +113,26 @@ fn what_comes_behind_what_nobody_has_read_is_told_of_too() {
 }
 
 #[test]
+fn sockets_are_told_of_in_order_and_closed_ones_are_not() {
+    let mut scene = Card::default().host(|_| ());
+    let sockets = [7, 8, 9, 10].map(|port| scene.stack.udp_bind(port).unwrap());
+    let receive = |scene: &mut Scene, port: u16| {
+        let payload = udp_bytes((PEER, 5_000), (HOST, port), b"x");
+        scene.receive(&Frame::new(17, &payload).bytes());
+    };
+    [9, 7, 10, 8].into_iter().for_each(|port| receive(&mut scene, port));
+    let now = scene.now;
+    scene.stack.udp_close(now, sockets[2]);
+    assert_eq!(scene.stack.poll_event(), Some(Event::Readable(sockets[0])));
+    receive(&mut scene, 7);
+    scene.stack.udp_close(now, sockets[3]);
+    for expected in [sockets[1], sockets[0]] {
+        assert_eq!(scene.stack.poll_event(), Some(Event::Readable(expected)));
+    }
+    assert_eq!(scene.stack.poll_event(), None);
+}
+
+#[test]
 fn a_socket_asks_for_the_same_each_time_and_a_datagram_for_something_else() {
     let (mut scene, socket) = host();
     let udp = scene.stack.udp_mut();
