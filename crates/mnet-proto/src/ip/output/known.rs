@@ -47,8 +47,9 @@ impl Ip {
             }
             return self.send_renewed(now, slot, ends.0, flow, checksum, packet);
         };
+        // Others may have gone there without the template since.
+        flows.note(flow);
         if template.flow != flow {
-            flows.note(flow);
             template.set_flow(flow, |from, to| flow_label(self.flows, from, to, flow));
         }
         if !template.write(&mut packet, checksum) {

@@ -353,6 +353,22 @@ fn of_what_goes_by_a_template_only_the_last_is_believed_to_have_gone() {
 }
 
 #[test]
+fn errors_are_believed_about_what_goes_by_a_template_whatever_goes_there_without() {
+    let mut scene = host_behind_gateway(1_024);
+    let socket = scene.stack.udp_bind(7).unwrap();
+    let far = Ipv4Addr::new(192, 0, 2, 9);
+    (0..3).for_each(|_| drop(send(&mut scene, far, 9)));
+    let options = Options { hop_limit: Some(9), ..Options::default() };
+    for port in 100..108 {
+        scene.send_v4(7, (far, port), b"x", &options).unwrap();
+    }
+    scene.sent();
+    let sent = send(&mut scene, far, 9);
+    scene.receive(&sent.error(far, 3, 3, [0; 4]).bytes());
+    assert!(scene.stack.udp_mut().receive_error(socket).is_some());
+}
+
+#[test]
 fn errors_are_believed_about_answers_to_those_that_were_forgotten() {
     let mut scene = host_behind_gateway(8);
     let socket = scene.stack.udp_bind(7).unwrap();
