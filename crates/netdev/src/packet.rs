@@ -67,6 +67,7 @@ impl Buffer {
         if used > pool.large.get() || u32::try_from(size).is_err() {
             return false;
         }
+        drop(pool.take_spare());
         if self.bytes.try_reserve_exact(size - self.bytes.len()).is_err() {
             return false;
         }
@@ -292,7 +293,7 @@ impl Drop for Packet {
         let Some(mut buffer) = self.buffer.take() else { return };
         let Some(pool) = buffer.pool.take() else { return };
         if buffer.large {
-            pool.large_used.set(pool.large_used.get() - buffer.size);
+            pool.put_large(buffer);
         } else {
             pool.push(buffer);
         }
