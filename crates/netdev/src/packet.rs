@@ -59,6 +59,21 @@ impl Buffer {
         }
     }
 
+    /// Lets the window grow to the back by bytes of which some are beyond those that are there; `false`, and
+    /// nothing done, if there is no room.
+    #[inline(never)]
+    fn extend(&mut self, bytes: &[u8]) -> bool {
+        let (start, room) = (self.end as usize, self.size - self.end as usize);
+        if bytes.len() > room {
+            return false;
+        }
+        // What is written at once need not be there before.
+        self.bytes.truncate(start);
+        self.bytes.extend_from_slice(bytes);
+        self.end = self.bytes.len() as u32;
+        true
+    }
+
     /// Lets the bytes of a large packet grow to `size`; `false`, and nothing done, if they cannot.
     fn reallocate(&mut self, size: usize) -> bool {
         let Some(pool) = &self.pool else { return false };
@@ -190,17 +205,13 @@ impl Packet {
     #[must_use]
     #[inline]
     pub fn extend(&mut self, bytes: &[u8]) -> bool {
-        let tailroom = self.tailroom();
         let buffer = self.buffer_mut();
-        if buffer.bytes.len() > buffer.end as usize || bytes.len() > tailroom {
-            return self.append(bytes.len()).is_some_and(|room| {
-                room.copy_from_slice(bytes);
-                true
-            });
-        }
-        // What is written at once need not be there before.
-        buffer.bytes.extend_from_slice(bytes);
-        buffer.end = buffer.bytes.len() as u32;
+        let end = buffer.end as usize + bytes.len();
+        let Some(room) = buffer.bytes.get_mut(buffer.end as usize..end) else {
+            return buffer.extend(bytes);
+        };
+        room.copy_from_slice(bytes);
+        buffer.end = end as u32;
         true
     }
 

@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use netdev::{Instant, Packet};
 use rand_core::Rng;
+use zerocopy::FromBytes;
 
 use super::address::{self, AddressError, Own};
 use super::fragment::{Key, Piece, Whole};
@@ -307,8 +308,7 @@ fn cast_of_others(ip: &Ip, header: &Header, datagram: &[u8], link_group: bool) -
 /// last that was missing.
 #[inline(never)]
 fn reassemble(ip: &mut Ip, now: Instant, mut packet: Packet) -> Result<Option<Received>, Drop> {
-    let noted = *packet.control_block();
-    let header = Header::parse(packet.bytes()).map_err(|_| Drop::Ipv4Malformed)?;
+    let (header, _) = Header::ref_from_prefix(packet.bytes()).map_err(|_| Drop::Ipv4Malformed)?;
     let (header_len, protocol) = (header.header_len(), header.protocol);
     let piece = Piece {
         key: Key {
@@ -323,10 +323,15 @@ fn reassemble(ip: &mut Ip, now: Instant, mut packet: Packet) -> Result<Option<Re
         header_len: header_len as u16,
     };
     packet.trim_front(header_len);
-    let Some(whole) = ip.reassemble(now, piece, packet) else { return Ok(None) };
+    let whole = ip.reassemble(now, piece, packet);
+    whole.map(|whole| join(protocol, whole)).transpose()
+}
+
+/// A datagram that came in fragments, as it would be in one.
+#[inline(never)]
+fn join(protocol: u8, whole: Whole) -> Result<Received, Drop> {
     let Whole { first, mut payload, ecn } = whole;
     // Of the whole is true what is of the last that came, but for what is in its header.
-    *payload.control_block_mut() = noted;
     let mut metadata = Metadata::of(&payload);
     let header = Header::parse(first.bytes()).map_err(|_| Drop::Ipv4Malformed)?;
     let header_len = header.header_len();
@@ -341,7 +346,7 @@ fn reassemble(ip: &mut Ip, now: Instant, mut packet: Packet) -> Result<Option<Re
     Header::mend(payload.bytes_mut(), total_len);
     payload.trim_front(header_len);
     metadata.note(&mut payload);
-    Ok(Some(Received { protocol, packet: payload }))
+    Ok(Received { protocol, packet: payload })
 }
 
 /// The address to ask from for one on the link.
