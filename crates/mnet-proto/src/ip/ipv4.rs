@@ -10,7 +10,9 @@ use zerocopy::FromBytes;
 
 use super::address::{self, AddressError, Own};
 use super::fragment::{Key, Piece, Whole};
-use super::{AddressEvent, Cast, Ip, Ipv4Cidr, Metadata, Origin, Received, earlier, routes};
+use super::{
+    AddressEvent, Cast, ControlBlock, Ip, Ipv4Cidr, Metadata, Origin, Received, earlier, routes,
+};
 use crate::autoconf::Claim;
 use crate::config::{Config, Ipv4Config};
 use crate::icmp;
@@ -331,21 +333,16 @@ fn reassemble(ip: &mut Ip, now: Instant, mut packet: Packet) -> Result<Option<Re
 #[inline(never)]
 fn join(protocol: u8, whole: Whole) -> Result<Received, Drop> {
     let Whole { first, mut payload, ecn } = whole;
-    // Of the whole is true what is of the last that came, but for what is in its header.
-    let mut metadata = Metadata::of(&payload);
     let header = Header::parse(first.bytes()).map_err(|_| Drop::Ipv4Malformed)?;
-    let header_len = header.header_len();
-    metadata.hop_limit = header.hop_limit;
-    metadata.traffic_class = header.traffic_class & !0b11 | ecn;
-    metadata.header_len = header_len as u16;
-    metadata.fragmented = true;
-    metadata.udp_verified = false;
+    let (header_len, hop_limit) = (header.header_len(), header.hop_limit);
+    let traffic_class = header.traffic_class & !0b11 | ecn;
     let total_len = u16::try_from(payload.len() + header_len).map_err(|_| Drop::FragmentTooLong)?;
     let headers = first.bytes().get(..header_len).ok_or(Drop::Ipv4Malformed)?;
     payload.prepend(header_len).ok_or(Drop::NoPacket)?.copy_from_slice(headers);
     Header::mend(payload.bytes_mut(), total_len);
     payload.trim_front(header_len);
-    metadata.note(&mut payload);
+    // Of the whole is true what is of the last that came, but for what is in its header.
+    ControlBlock::of_mut(&mut payload).join(header_len, hop_limit, traffic_class);
     Ok(Received { protocol, packet: payload })
 }
 

@@ -61,14 +61,13 @@ impl Shares {
 
     /// Counts a datagram of `bytes` no more.
     pub(super) fn remove(&mut self, sender: IpAddr, bytes: usize) {
-        self.resize(sender, bytes, 0);
-        if let Some(at) = self.position(sender) {
-            let share = &mut self.senders[at].1;
+        let Some(at) = self.position(sender) else { return };
+        for share in [&mut self.senders[at].1, &mut self.total] {
             share.datagrams -= 1;
-            self.total.datagrams -= 1;
-            if share.datagrams == 0 {
-                self.senders.swap_remove(at);
-            }
+            share.bytes -= bytes;
+        }
+        if self.senders[at].1.datagrams == 0 {
+            self.senders.swap_remove(at);
         }
     }
 }
