@@ -217,8 +217,15 @@ impl Reassembler {
         if let Err(reason) = piece.check(packet.len()) {
             return Outcome::Dropped(reason);
         }
-        let at = at.filter(|&at| self.is_in_time(at, now, evicted));
-        match at.or_else(|| self.begin(now, piece.key, evicted)) {
+        if let Some(at) = at.filter(|&at| self.is_in_time(at, now, evicted)) {
+            return self.add(at, pool, piece, packet, evicted);
+        }
+        let free = self.limits.bytes.saturating_sub(self.shares.total().bytes);
+        if piece.offset == 0 && piece.more && packet.capacity() <= free {
+            let began = self.begin(now, piece.key, Body::starting(piece, packet), evicted);
+            return began.map_or(Outcome::Dropped(Reason::NoRoom), |_| Outcome::Waiting);
+        }
+        match self.begin(now, piece.key, Body::default(), evicted) {
             Some(at) => self.add(at, pool, piece, packet, evicted),
             None => Outcome::Dropped(Reason::NoRoom),
         }
@@ -278,7 +285,13 @@ impl Reassembler {
 
     /// Opens a datagram, the last of all, and evicts another if there are too many. `None` if there
     /// is no memory for it.
-    fn begin(&mut self, now: Instant, key: Key, evicted: &mut impl FnMut(Reason)) -> Option<usize> {
+    fn begin(
+        &mut self,
+        now: Instant,
+        key: Key,
+        body: Body,
+        evicted: &mut impl FnMut(Reason),
+    ) -> Option<usize> {
         let Limits { datagrams, per_sender, v4_timeout, v6_timeout, .. } = self.limits;
         let reserved = self.datagrams.try_reserve(1).is_ok() && self.shares.try_reserve();
         if datagrams == 0 || per_sender == 0 || !reserved {
@@ -286,8 +299,8 @@ impl Reassembler {
         }
         let expires = now + if key.source.is_ipv4() { v4_timeout } else { v6_timeout };
         let at = self.datagrams.len();
-        self.datagrams.push(Datagram { key, expires, body: Some(Body::default()) });
-        let share = self.shares.add(key.source);
+        let share = self.shares.add(key.source, body.size());
+        self.datagrams.push(Datagram { key, expires, body: Some(body) });
         self.next_timer = Some(self.next_timer.map_or(expires, |next| next.min(expires)));
         let of_sender = share.datagrams > per_sender;
         if of_sender || self.shares.total().datagrams > datagrams {

@@ -83,6 +83,19 @@ pub(super) struct Cost {
 }
 
 impl Body {
+    /// That of a datagram of which the first fragment has come, and others are to come: the fragment is
+    /// kept as it came, and not stored before there is another.
+    pub(super) fn starting(piece: &Piece, packet: Packet) -> Self {
+        Self {
+            len: packet.len(),
+            front: packet.len(),
+            ecn: 1 << (piece.ecn & CE),
+            first: Some(packet),
+            header_len: piece.header_len,
+            ..Self::default()
+        }
+    }
+
     /// Adds a fragment behind all others, as fragments mostly come; `false`, and nothing done, if that is
     /// not its place, it may be none, or it takes more than to copy it. If others come behind it, the
     /// datagram waits for them.
