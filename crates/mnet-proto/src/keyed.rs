@@ -1,21 +1,6 @@
 //! Hashes with keys of the stack's own.
 
-use core::hash::BuildHasher;
 use core::net::{IpAddr, Ipv6Addr};
-
-use siphasher::sip::SipHasher13;
-
-/// SipHash-1-3: for what nobody may be able to tell from what it has given before.
-#[derive(Clone, Copy)]
-pub(crate) struct Keyed(pub(crate) u64, pub(crate) u64);
-
-impl BuildHasher for Keyed {
-    type Hasher = SipHasher13;
-
-    fn build_hasher(&self) -> SipHasher13 {
-        SipHasher13::new_with_keys(self.0, self.1)
-    }
-}
 
 /// The hash of tables whose keys are addresses that come from the network: products of address and
 /// keys, folded. Nobody who does not know the keys, and who never sees a hash, can choose

@@ -67,6 +67,20 @@ impl Buffer {
         }
     }
 
+    /// Lets the window grow to the back by bytes of which some are beyond those that are there; `false`, and
+    /// nothing done, if there is no room.
+    #[inline(never)]
+    fn extend(&mut self, bytes: &[u8]) -> bool {
+        if bytes.len() > self.size - self.end {
+            return false;
+        }
+        // What is written at once need not be there before.
+        self.bytes.truncate(self.end);
+        self.bytes.extend_from_slice(bytes);
+        self.end = self.bytes.len();
+        true
+    }
+
     /// Lets the bytes of a large packet grow to `size`; `false`, and nothing done, if they cannot.
     fn reallocate(&mut self, size: usize) -> bool {
         let Some(pool) = &self.pool else { return false };
@@ -75,6 +89,7 @@ impl Buffer {
         if used > pool.large.get() {
             return false;
         }
+        drop(pool.take_spare());
         if self.bytes.try_reserve_exact(size - self.bytes.len()).is_err() {
             return false;
         }
@@ -205,17 +220,13 @@ impl Packet {
     #[must_use]
     #[inline]
     pub fn extend(&mut self, bytes: &[u8]) -> bool {
-        let tailroom = self.tailroom();
         let buffer = self.buffer_mut();
-        if buffer.bytes.len() > buffer.end || bytes.len() > tailroom {
-            return self.append(bytes.len()).is_some_and(|room| {
-                room.copy_from_slice(bytes);
-                true
-            });
-        }
-        // What is written at once need not be there before.
-        buffer.bytes.extend_from_slice(bytes);
-        buffer.end = buffer.bytes.len();
+        let end = buffer.end + bytes.len();
+        let Some(room) = buffer.bytes.get_mut(buffer.end..end) else {
+            return buffer.extend(bytes);
+        };
+        room.copy_from_slice(bytes);
+        buffer.end = end;
         true
     }
 
@@ -336,7 +347,7 @@ impl Drop for Packet {
         let Some(mut buffer) = self.buffer.take() else { return };
         let Some(pool) = buffer.pool.take() else { return };
         if buffer.large {
-            pool.large_used.set(pool.large_used.get() - buffer.size);
+            pool.put_large(buffer);
         } else {
             pool.push(buffer);
         }

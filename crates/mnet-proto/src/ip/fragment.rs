@@ -23,10 +23,15 @@ use core::iter;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use netdev::{Instant, Packet, Pool};
+use netdev::{CONTROL_BLOCK, Instant, Packet, Pool};
 
 use self::body::{Body, Place};
 use self::shares::{Share, Shares};
+
+/// Bytes of the longest payload behind an IPv4 header, with which it is of 65,535.
+const LONGEST_V4: usize = 65_515;
+/// The same without the header, as in IPv6.
+const LONGEST_V6: usize = 65_535;
 
 /// How much is kept of datagrams that are not whole yet.
 #[derive(Clone, Copy, Debug)]
@@ -101,7 +106,8 @@ pub enum Outcome {
 /// A datagram that is whole again.
 #[derive(Debug)]
 pub struct Whole {
-    /// Its payload, in a [large packet](Pool::take_large) with 256 bytes in front of the window.
+    /// Its payload, in a [large packet](Pool::take_large) with 256 bytes in front of the window, and the
+    /// control block of the fragment that was the last to come.
     pub payload: Packet,
     /// The fragment at offset 0, its IP headers in the window: they are the datagram's.
     pub first: Packet,
@@ -176,6 +182,8 @@ impl Reassembler {
     ///
     /// Buffers are large packets of `pool`. Each datagram that has to go for this one is told to
     /// `evicted`.
+    // One that comes in order is soon done with.
+    #[inline(always)]
     pub fn handle(
         &mut self,
         now: Instant,
@@ -184,12 +192,41 @@ impl Reassembler {
         packet: Packet,
         evicted: &mut impl FnMut(Reason),
     ) -> Outcome {
+        let at = self.datagrams.iter().position(|datagram| datagram.key == piece.key);
+        if let Some(at) = at
+            && let Datagram { expires, body: Some(body), .. } = &mut self.datagrams[at]
+            && *expires > now
+            && body.append(&piece, &packet)
+        {
+            return self.outcome(at, pool, piece.more, packet.control_block());
+        }
+        self.handle_apart(now, at, pool, &piece, packet, evicted)
+    }
+
+    /// Takes in a fragment that does not come in order, or for which more is to be done.
+    #[inline(never)]
+    fn handle_apart(
+        &mut self,
+        now: Instant,
+        at: Option<usize>,
+        pool: &Pool,
+        piece: &Piece,
+        packet: Packet,
+        evicted: &mut impl FnMut(Reason),
+    ) -> Outcome {
         if let Err(reason) = piece.check(packet.len()) {
             return Outcome::Dropped(reason);
         }
-        let at = self.find(now, &piece.key, evicted);
-        match at.or_else(|| self.begin(now, piece.key, evicted)) {
-            Some(at) => self.add(at, pool, &piece, packet, evicted),
+        if let Some(at) = at.filter(|&at| self.is_in_time(at, now, evicted)) {
+            return self.add(at, pool, piece, packet, evicted);
+        }
+        let free = self.limits.bytes.saturating_sub(self.shares.total().bytes);
+        if piece.offset == 0 && piece.more && packet.capacity() <= free {
+            let began = self.begin(now, piece.key, Body::starting(piece, packet), evicted);
+            return began.map_or(Outcome::Dropped(Reason::NoRoom), |_| Outcome::Waiting);
+        }
+        match self.begin(now, piece.key, Body::default(), evicted) {
+            Some(at) => self.add(at, pool, piece, packet, evicted),
             None => Outcome::Dropped(Reason::NoRoom),
         }
     }
@@ -237,21 +274,24 @@ impl Reassembler {
         self.datagrams.is_empty()
     }
 
-    /// Where a datagram is; nowhere if its time has run out.
-    fn find(&mut self, now: Instant, key: &Key, evicted: &mut impl FnMut(Reason)) -> Option<usize> {
-        let at = self.datagrams.iter().position(|datagram| datagram.key == *key)?;
-        if self.datagrams[at].expires > now {
-            return Some(at);
-        }
-        if self.remove(at).is_some() {
+    /// Whether a datagram's time has not run out yet; if it has, the datagram is removed.
+    fn is_in_time(&mut self, at: usize, now: Instant, evicted: &mut impl FnMut(Reason)) -> bool {
+        let is_in_time = self.datagrams[at].expires > now;
+        if !is_in_time && self.remove(at).is_some() {
             evicted(Reason::TimedOut);
         }
-        None
+        is_in_time
     }
 
     /// Opens a datagram, the last of all, and evicts another if there are too many. `None` if there
     /// is no memory for it.
-    fn begin(&mut self, now: Instant, key: Key, evicted: &mut impl FnMut(Reason)) -> Option<usize> {
+    fn begin(
+        &mut self,
+        now: Instant,
+        key: Key,
+        body: Body,
+        evicted: &mut impl FnMut(Reason),
+    ) -> Option<usize> {
         let Limits { datagrams, per_sender, v4_timeout, v6_timeout, .. } = self.limits;
         let reserved = self.datagrams.try_reserve(1).is_ok() && self.shares.try_reserve();
         if datagrams == 0 || per_sender == 0 || !reserved {
@@ -259,8 +299,8 @@ impl Reassembler {
         }
         let expires = now + if key.source.is_ipv4() { v4_timeout } else { v6_timeout };
         let at = self.datagrams.len();
-        self.datagrams.push(Datagram { key, expires, body: Some(Body::default()) });
-        let share = self.shares.add(key.source);
+        let share = self.shares.add(key.source, body.size());
+        self.datagrams.push(Datagram { key, expires, body: Some(body) });
         self.next_timer = Some(self.next_timer.map_or(expires, |next| next.min(expires)));
         let of_sender = share.datagrams > per_sender;
         if of_sender || self.shares.total().datagrams > datagrams {
@@ -282,9 +322,6 @@ impl Reassembler {
         let Some(body) = &mut self.datagrams[at].body else {
             return Outcome::Dropped(Reason::Poisoned);
         };
-        if body.append(piece, packet.bytes()) {
-            return self.outcome(at, pool);
-        }
         let gap = match body.place(piece, packet.bytes()) {
             Ok(Place::Free(gap)) => gap,
             Ok(Place::Known) => return Outcome::Waiting,
@@ -302,25 +339,38 @@ impl Reassembler {
         let Some(body) = &mut self.datagrams[at].body else {
             return Outcome::Dropped(Reason::Poisoned);
         };
+        let block = *packet.control_block();
         let added = body.add(pool, gap, piece, packet, cost.room);
         if cost.bytes > 0 {
             let after = body.size();
             self.shares.resize(piece.key.source, before, after);
         }
         match added {
-            Some(()) => self.outcome(at, pool),
+            Some(waits) => self.outcome(at, pool, waits, &block),
             None => self.poison(at, Reason::NoRoom),
         }
     }
 
-    /// What has become of a datagram to which a fragment was added: if it is whole, it is removed.
+    /// What has become of a datagram to which a fragment with this control block was added: if it does not
+    /// wait for others, it is removed.
     #[inline]
-    fn outcome(&mut self, at: usize, pool: &Pool) -> Outcome {
-        if !self.datagrams[at].body.as_ref().is_some_and(Body::is_whole) {
-            return Outcome::Waiting;
-        }
+    fn outcome(
+        &mut self,
+        at: usize,
+        pool: &Pool,
+        waits: bool,
+        last: &[u64; CONTROL_BLOCK],
+    ) -> Outcome {
+        if waits { Outcome::Waiting } else { self.complete(at, pool, last) }
+    }
+
+    #[inline(never)]
+    fn complete(&mut self, at: usize, pool: &Pool, last: &[u64; CONTROL_BLOCK]) -> Outcome {
         match self.remove(at).and_then(|body| body.into_whole(pool)) {
-            Some(whole) => Outcome::Complete(whole),
+            Some(mut whole) => {
+                *whole.payload.control_block_mut() = *last;
+                Outcome::Complete(whole)
+            }
             None => Outcome::Dropped(Reason::NoRoom),
         }
     }
@@ -383,8 +433,7 @@ impl Reassembler {
 impl Piece {
     /// Whether a datagram can have a fragment of `len` bytes like this.
     fn check(&self, len: usize) -> Result<(), Reason> {
-        // 65,535 with an IPv4 header; without one in IPv6.
-        let longest = if self.key.source.is_ipv4() { 65_515 } else { 65_535 };
+        let longest = if self.key.source.is_ipv4() { LONGEST_V4 } else { LONGEST_V6 };
         if len == 0 || self.more && !len.is_multiple_of(8) || !self.offset.is_multiple_of(8) {
             Err(Reason::Length)
         } else if self.offset > longest || len > longest - self.offset {

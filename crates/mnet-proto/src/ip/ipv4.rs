@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use netdev::{Instant, Packet};
 use rand_core::Rng;
+use zerocopy::FromBytes;
 
 use super::address::{self, AddressError, Own};
 use super::fragment::{Key, Piece, Whole};
@@ -243,7 +244,7 @@ fn is_from_nobody(header: &Header) -> bool {
 /// is in the datagram, if it is whole.
 #[inline(never)]
 pub(crate) fn receive_rest(ip: &mut Ip, now: Instant, mut packet: Packet) -> Option<Received> {
-    let &header = Header::parse(packet.bytes()).ok()?;
+    let (&header, _) = Header::ref_from_prefix(packet.bytes()).ok()?;
     // What is behind the datagram is the frame's padding.
     packet.truncate(header.total_len());
     let has_options = header.header_len() > ipv4::HEADER_LEN;
@@ -300,7 +301,6 @@ fn finish(
     header: &Header,
     mut packet: Packet,
 ) -> Result<Option<Received>, Drop> {
-    let noted = *packet.control_block();
     let (header_len, protocol) = (header.header_len(), header.protocol);
     if !header.is_fragment() {
         packet.trim_front(header_len);
@@ -319,25 +319,25 @@ fn finish(
         header_len: header_len as u16,
     };
     packet.trim_front(header_len);
-    let Some(whole) = ip.reassemble(now, piece, packet) else { return Ok(None) };
+    let whole = ip.reassemble(now, piece, packet);
+    whole.map(|whole| join(protocol, whole)).transpose()
+}
+
+/// A datagram that came in fragments, as it would be in one.
+#[inline(never)]
+fn join(protocol: u8, whole: Whole) -> Result<Received, Drop> {
     let Whole { first, mut payload, ecn } = whole;
-    // Of the whole is true what is of the last that came, but for what is in its header.
-    *payload.control_block_mut() = noted;
-    let mut metadata = Metadata::of(&payload);
     let header = Header::parse(first.bytes()).map_err(|_| Drop::Ipv4Malformed)?;
-    let header_len = header.header_len();
-    metadata.hop_limit = header.hop_limit;
-    metadata.traffic_class = header.traffic_class & !0b11 | ecn;
-    metadata.header_len = header_len as u16;
-    metadata.fragmented = true;
-    metadata.udp_verified = false;
+    let (header_len, hop_limit) = (header.header_len(), header.hop_limit);
+    let traffic_class = header.traffic_class & !0b11 | ecn;
     let total_len = u16::try_from(payload.len() + header_len).map_err(|_| Drop::FragmentTooLong)?;
     let headers = first.bytes().get(..header_len).ok_or(Drop::Ipv4Malformed)?;
     payload.prepend(header_len).ok_or(Drop::NoPacket)?.copy_from_slice(headers);
     Header::mend(payload.bytes_mut(), total_len);
     payload.trim_front(header_len);
-    metadata.note(&mut payload);
-    Ok(Some(Received { protocol, packet: payload }))
+    // Of the whole is true what is of the last that came, but for what is in its header.
+    ControlBlock::of_mut(&mut payload).join(header_len, hop_limit, traffic_class);
+    Ok(Received { protocol, packet: payload })
 }
 
 /// The address to ask from for one on the link.

@@ -182,6 +182,15 @@ impl ControlBlock {
         self.flags & flag != 0
     }
 
+    /// Lets what is noted of a fragment be that of the datagram that it was the last of to come, which has
+    /// so long headers.
+    #[inline]
+    pub(super) fn join(&mut self, header_len: usize, hop_limit: u8, traffic_class: u8) {
+        self.flags = self.flags & !UDP_VERIFIED | FRAGMENTED;
+        self.header_len = header_len as u16;
+        (self.hop_limit, self.traffic_class) = (hop_limit, traffic_class);
+    }
+
     /// UDP's checksum, if it was verified here, and the payload is as it came.
     #[inline]
     pub(crate) fn checksum(&self) -> Option<[u8; 2]> {

@@ -41,7 +41,7 @@ use crate::autoconf::slaac;
 use crate::config::Config;
 use crate::ethernet::Link;
 use crate::icmp::{self, IcmpError, RateLimiter};
-use crate::keyed::{ByAddress, Keyed};
+use crate::keyed::ByAddress;
 use crate::multicast::Multicast;
 use crate::neighbor::{Cache, arp, ndp};
 use crate::stats::{Drop, Stats};
@@ -179,7 +179,7 @@ pub(crate) struct Ip {
 impl Ip {
     pub(crate) fn new(config: &Config, link: Link, now: Instant, mut random: ChaCha20Rng) -> Self {
         let mut keys = || (random.next_u64(), random.next_u64());
-        let [by_destination, numbers, by_neighbor, flows] = [keys(), keys(), keys(), keys()];
+        let [by_destination, by_neighbor, flows] = [keys(), keys(), keys()];
         let mut ip = Self {
             v4: Ipv4::new(config, link.mtu),
             v6: Ipv6::new(config, &link),
@@ -189,7 +189,7 @@ impl Ip {
                 ByAddress(by_destination.0, by_destination.1),
             ),
             by_router: ByRouter::default(),
-            identifications: Identifications::new(Keyed(numbers.0, numbers.1)),
+            identifications: Identifications::new(&mut random),
             flows: ByAddress(flows.0, flows.1),
             neighbors: Cache::new(config, ByAddress(by_neighbor.0, by_neighbor.1)),
             reassembler: Reassembler::new(config.reassembly),
@@ -328,6 +328,7 @@ impl Ip {
     }
 
     /// Takes a fragment, and returns the whole of which it is the last piece that was missing.
+    #[inline(always)]
     fn reassemble(&mut self, now: Instant, piece: Piece, packet: Packet) -> Option<Whole> {
         let Self { reassembler, link, stats, .. } = self;
         stats.fragments_received += 1;

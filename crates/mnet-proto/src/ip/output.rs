@@ -4,11 +4,9 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netdev::{Instant, Mac, Packet};
-use rand_core::Rng;
-use zerocopy::{FromBytes, IntoBytes};
 
 use super::destinations::Flow;
-use super::{Cast, Ip, Metadata, Received, Route, SendError, SendOptions, fragment, selection};
+use super::{Cast, Ip, Metadata, Received, Route, SendError, SendOptions, selection};
 use crate::icmp::{self, IcmpError};
 use crate::keyed::ByAddress;
 use crate::multicast::Report;
@@ -16,8 +14,10 @@ use crate::neighbor::{Action, Evidence, Lookup, Resolved, Unresolved, Wait, arp,
 use crate::stats::Drop;
 use crate::wire::{ethernet, icmpv6, igmp, ipv4, ipv6, udp};
 
+mod fragments;
 mod known;
 
+pub(super) use self::fragments::can_cut;
 pub(crate) use self::known::Unsent;
 
 /// The traffic class of what IGMP says of groups: Internetwork Control (RFC 3376 §4).
@@ -86,10 +86,10 @@ impl Ip {
     ) -> Result<(), SendError> {
         let slot = self.destinations.slot(route.destination).ok();
         let again = slot.map(|slot| self.destinations.at(slot).flows().note(flow));
-        let plain = *options == SendOptions::default() && route.fits(packet.len(), options);
+        let plain = *options == SendOptions::default();
         self.send(now, route, ipv4::UDP, options, packet)?;
         if let Some(again) = again.filter(|_| plain) {
-            self.learn_template(now, route, again);
+            self.learn_template(now, route, flow, again);
         }
         Ok(())
     }
@@ -234,70 +234,10 @@ impl Ip {
             self.link.send(packet, mac, ethertype, &mut self.stats);
             return Ok(());
         }
-        let sent = if version_6 {
-            self.send_fragments_v6(&packet, mac, mtu)
-        } else {
-            self.send_fragments_v4(&packet, mac, mtu)
-        };
-        if sent.is_none() {
+        self.send_fragments(packet, mac, mtu).ok_or_else(|| {
             self.count(Drop::NoPacket);
-            return Err(SendError::NoBuffer);
-        }
-        self.stats.datagrams_fragmented += 1;
-        Ok(())
-    }
-
-    fn send_fragments_v4(&mut self, datagram: &Packet, mac: Mac, mtu: u16) -> Option<()> {
-        let header = ipv4::Header::parse(datagram.bytes()).ok()?;
-        let (front, payload) = datagram.bytes().split_at_checked(header.header_len())?;
-        // Of options the router alert is in every fragment (RFC 2113 §2.1), and what an answer has
-        // from its request in the first: the first bit of each says so (RFC 791 §3.1).
-        let options = front.get(ipv4::HEADER_LEN..)?;
-        let copied = options.first().is_some_and(|kind| kind & 0x80 != 0);
-        let checksum = !self.link.checksums.fills_ipv4;
-        let room = usize::from(mtu).checked_sub(front.len())?;
-        self.can_cut(payload.len(), room).then_some(())?;
-        for (offset, len, more) in fragment::cuts(payload.len(), room) {
-            let mut piece = self.link.pool.take()?;
-            piece.append(len)?.copy_from_slice(payload.get(offset..offset + len)?);
-            let options = if copied || offset == 0 { options } else { &[] };
-            let (whole, part) = ((header, options), (offset, more));
-            ipv4::Header::emit_fragment(&mut piece, whole, part, checksum).then_some(())?;
-            self.link.send(piece, mac, ethernet::IPV4, &mut self.stats);
-        }
-        Some(())
-    }
-
-    fn send_fragments_v6(&mut self, datagram: &Packet, mac: Mac, mtu: u16) -> Option<()> {
-        let (header, payload) = ipv6::Header::ref_from_prefix(datagram.bytes()).ok()?;
-        let fields = ipv6::Fields {
-            source: header.source(),
-            destination: header.destination(),
-            next_header: ipv6::FRAGMENT,
-            hop_limit: header.hop_limit,
-            traffic_class: header.traffic_class(),
-            flow_label: header.flow_label(),
-        };
-        let identification = self.random.next_u32();
-        let room = usize::from(mtu) - ipv6::HEADER_LEN - ipv6::FRAGMENT_LEN;
-        self.can_cut(payload.len(), room).then_some(())?;
-        for (offset, len, more) in fragment::cuts(payload.len(), room) {
-            let mut piece = self.link.pool.take()?;
-            piece.append(len)?.copy_from_slice(payload.get(offset..offset + len)?);
-            let fragment = ipv6::Fragment::new(header.next_header, offset, more, identification);
-            fragment.write_to(piece.prepend(ipv6::FRAGMENT_LEN)?).ok()?;
-            ipv6::Header::emit(&mut piece, &fields).then_some(())?;
-            self.link.send(piece, mac, ethernet::IPV6, &mut self.stats);
-        }
-        Some(())
-    }
-
-    /// Whether there are packets for all the pieces of a payload for which `room` bytes are left, without
-    /// the last that are kept for sending; and whether there are such pieces.
-    fn can_cut(&self, payload_len: usize, room: usize) -> bool {
-        let count = fragment::cuts(payload_len, room).count();
-        let pool = &self.link.pool;
-        count > 0 && count + pool.capacity() / 16 <= pool.available()
+            SendError::NoBuffer
+        })
     }
 
     /// Asks for a neighbour's address: everybody, or the one who is believed to have it.

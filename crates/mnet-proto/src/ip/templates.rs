@@ -9,11 +9,11 @@
 use core::net::{IpAddr, Ipv6Addr};
 use core::time::Duration;
 
-use netdev::{Checksums, Instant, Mac, Packet};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+use netdev::{Checksums, Instant, Mac, Packet, Pool};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::Route;
 use super::destinations::Flow;
+use super::{Route, output};
 use crate::wire::{Checksum, ethernet, ipv4, ipv6, udp};
 
 /// How long a template is used.
@@ -64,6 +64,12 @@ struct FrontV6 {
     udp: udp::Header,
 }
 
+/// The IP header of a datagram.
+pub(super) enum IpHeader {
+    V4(ipv4::Header),
+    V6(ipv6::Header),
+}
+
 /// For each family the template for what is behind the router that was used last: of whom nothing else is
 /// known, so that it costs little to answer many.
 #[derive(Default)]
@@ -98,42 +104,47 @@ impl ByRouter {
 }
 
 impl Template {
-    /// A template of a UDP datagram in one piece that is sent by a route, in frames from this card. It is
-    /// not used before it is [renewed](Self::renew). `None` if it is no such datagram.
+    /// A template of a UDP datagram of this flow that is sent by a route, or of the last piece of one, in
+    /// frames from this card. It is not used before it is [renewed](Self::renew). `None` if it is no such
+    /// datagram.
     #[inline(never)]
     pub(crate) fn of(
         datagram: &[u8],
         route: &Route,
+        flow: Flow,
         checksums: Checksums,
         card: Mac,
     ) -> Option<Self> {
+        let mut udp = udp::Header::new_zeroed();
+        udp.set_ports(flow);
         let ethernet = |ethertype: u16| ethernet::Header {
             destination: Mac::default().0,
             source: card.0,
             ethertype: ethertype.into(),
         };
         let (front, protocol, ends): (_, _, (IpAddr, IpAddr)) = if route.destination.is_ipv4() {
-            let (ip, rest) = ipv4::Header::read_from_prefix(datagram).ok()?;
-            let (udp, _) = udp::Header::read_from_prefix(rest).ok()?;
+            let (mut ip, _) = ipv4::Header::read_from_prefix(datagram).ok()?;
+            ip.set_whole();
             let sum = (!checksums.fills_ipv4).then(|| ip.sum_without_len());
             let front = FrontV4 { ethernet: ethernet(ethernet::IPV4), ip, udp };
             (Front::V4(front, sum), ip.protocol, (ip.source().into(), ip.destination().into()))
         } else {
-            let (ip, rest) = ipv6::Header::read_from_prefix(datagram).ok()?;
-            let (udp, _) = udp::Header::read_from_prefix(rest).ok()?;
+            let (mut ip, rest) = ipv6::Header::read_from_prefix(datagram).ok()?;
+            if ip.next_header == ipv6::FRAGMENT {
+                ip.next_header = ipv6::Fragment::parse(rest)?.next_header;
+            }
             let front = FrontV6 { ethernet: ethernet(ethernet::IPV6), ip, udp };
             (Front::V6(front), ip.next_header, (ip.source().into(), ip.destination().into()))
         };
         if protocol != ipv4::UDP || ends != (route.source, route.destination) {
             return None;
         }
-        let (Front::V4(FrontV4 { udp, .. }, _) | Front::V6(FrontV6 { udp, .. })) = &front;
         Some(Self {
             changes: Changes(0, 0),
             until: Instant::ZERO,
             mtu: route.mtu,
             header_len: route.header_len,
-            flow: (udp.source.get(), udp.destination.get()),
+            flow,
             fills_udp: checksums.fills_udp,
             front,
             pseudo: crate::udp::pseudo_header(route.source, route.destination, 0),
@@ -200,6 +211,39 @@ impl Template {
                 front.ip.set_flow_label(label(front.ip.source(), front.ip.destination()));
             }
         }
+    }
+
+    /// Whether a packet's window, which goes in more pieces than one, is no longer than a datagram can be,
+    /// and there are packets for them.
+    pub(super) fn fits_in_pieces(&self, packet: &Packet, pool: &Pool) -> bool {
+        const ROOM: usize = size_of::<FrontV6>() + ipv6::FRAGMENT_LEN;
+        let (len, header_len) = (packet.len() + udp::HEADER_LEN, usize::from(self.header_len));
+        let of_fragment = if let Front::V6(_) = self.front { ipv6::FRAGMENT_LEN } else { 0 };
+        let room = usize::from(self.mtu).saturating_sub(header_len + of_fragment);
+        len + header_len > self.mtu.into()
+            && len + header_len <= u16::MAX.into()
+            && packet.headroom() >= ROOM
+            && output::can_cut(pool, len, room)
+    }
+
+    /// Writes the UDP header in front of a packet that goes in pieces. Returns the headers that would be
+    /// in front of that in one piece, and the largest of the pieces.
+    pub(super) fn write_udp(
+        &self,
+        packet: &mut Packet,
+        checksum: Option<[u8; 2]>,
+    ) -> Option<(ethernet::Header, IpHeader, u16)> {
+        let ((from, to), pseudo) = (self.flow, self.pseudo);
+        // A device sees single frames: of a datagram in pieces it cannot make the sum.
+        let written = match checksum {
+            Some(checksum) => udp::Header::emit_with(packet, from, to, checksum),
+            None => udp::Header::emit(packet, from, to, Some(|length| pseudo.add_u16(length))),
+        };
+        let (ethernet, ip) = match &self.front {
+            Front::V4(front, _) => (front.ethernet, IpHeader::V4(front.ip)),
+            Front::V6(front) => (front.ethernet, IpHeader::V6(front.ip)),
+        };
+        written.then_some((ethernet, ip, self.mtu))
     }
 
     /// Writes all headers in front of a packet, whose window is the payload; `false`, and nothing done, if

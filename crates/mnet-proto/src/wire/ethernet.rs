@@ -51,12 +51,18 @@ impl Header {
         self.source[0] & GROUP != 0
     }
 
+    /// A header.
+    #[must_use]
+    #[inline]
+    pub fn new(destination: Mac, source: Mac, ethertype: u16) -> Self {
+        Self { destination: destination.0, source: source.0, ethertype: U16::new(ethertype) }
+    }
+
     /// Writes the header in front of `packet`; `false` if it has no headroom.
     #[must_use]
     #[inline]
     pub fn emit(packet: &mut Packet, destination: Mac, source: Mac, ethertype: u16) -> bool {
-        let header =
-            Self { destination: destination.0, source: source.0, ethertype: U16::new(ethertype) };
+        let header = Self::new(destination, source, ethertype);
         packet.prepend(HEADER_LEN).is_some_and(|bytes| header.write_to(bytes).is_ok())
     }
 }

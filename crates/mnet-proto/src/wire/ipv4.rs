@@ -186,6 +186,38 @@ impl Header {
         Checksum::new().add_bytes(plain.as_bytes())
     }
 
+    /// The sum of a header without options as parts of its datagram have it, but for the total length and
+    /// for which part it is.
+    #[must_use]
+    pub fn sum_of_parts(&self) -> Checksum {
+        Self { fragment: U16::ZERO, ..*self }.sum_without_len()
+    }
+
+    /// Lets a header without options be that of a part of the datagram: of so many bytes of payload,
+    /// starting so many bytes into what the datagram holds, with others behind it or not. Its checksum is
+    /// made of [`Header::sum_of_parts`], or left to the device.
+    ///
+    /// Parts start at multiples of 8, and none ends where no datagram does; the rest of the numbers is
+    /// lost.
+    #[inline]
+    pub fn set_part(
+        &mut self,
+        (offset, more): (usize, bool),
+        payload_len: u16,
+        sum: Option<Checksum>,
+    ) {
+        let fragment =
+            (offset / 8) as u16 & FRAGMENT_OFFSET | if more { MORE_FRAGMENTS } else { 0 };
+        self.fragment = U16::new(fragment);
+        self.set_len(payload_len, sum.map(|sum| sum.add_u16(fragment)));
+    }
+
+    /// Lets it be that of a datagram that nobody may make parts of, of which no number tells others
+    /// (RFC 6864 §4.1). Its checksum is to be made anew.
+    pub fn set_whole(&mut self) {
+        (self.identification, self.fragment) = (U16::ZERO, U16::new(DONT_FRAGMENT));
+    }
+
     /// Lets it go to another address. Its checksum is to be made anew.
     pub fn set_destination(&mut self, destination: Ipv4Addr) {
         self.destination = destination.octets();

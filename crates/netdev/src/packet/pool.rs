@@ -8,6 +8,8 @@ use super::{Buffer, HEADROOM, Packet};
 
 /// Bytes that a pool's large packets may take up, unless [`Pool::with_large`] says otherwise.
 const LARGE: usize = 4 << 20;
+/// Bytes that the buffer of a large packet may have to be kept for the next.
+const SPARE: usize = 16 << 10;
 
 /// A fixed number of packet buffers, all allocated when the pool is made, and a number of bytes
 /// that larger packets, allocated one by one, may take up besides.
@@ -27,9 +29,25 @@ pub(super) struct Shared {
     // In bytes: what the buffers of large packets may take up, and what they do.
     pub(super) large: Cell<usize>,
     pub(super) large_used: Cell<usize>,
+    // That of the large packet that was dropped last. Whoever allocates for large packets frees it, so
+    // that it never takes up what they may.
+    spare: Cell<Option<Box<Buffer>>>,
 }
 
 impl Shared {
+    /// Takes the buffer of a large packet back.
+    pub(super) fn put_large(&self, buffer: Box<Buffer>) {
+        self.large_used.set(self.large_used.get() - buffer.size);
+        if buffer.size <= SPARE {
+            self.spare.set(Some(buffer));
+        }
+    }
+
+    /// The buffer that was kept, which is kept no longer.
+    pub(super) fn take_spare(&self) -> Option<Box<Buffer>> {
+        self.spare.take()
+    }
+
     #[inline]
     pub(super) fn push(&self, mut buffer: Box<Buffer>) {
         // There was none, neither behind it nor in place of what was taken: not worth looking whether
@@ -74,8 +92,8 @@ impl Pool {
     pub fn try_new(packets: usize, size: usize) -> Option<Self> {
         assert!(size > HEADROOM && size <= usize::from(u16::MAX), "a packet of {size} bytes");
         let (large, large_used) = (Cell::new(LARGE), Cell::new(0));
-        let (free, available) = (Cell::new(None), Cell::new(0));
-        let shared = Shared { free, available, packets, size, large, large_used };
+        let (free, available, spare) = (Cell::new(None), Cell::new(0), Cell::new(None));
+        let shared = Shared { free, available, packets, size, large, large_used, spare };
         for _ in 0..packets {
             let mut bytes = Vec::new();
             bytes.try_reserve_exact(size).ok()?;
@@ -127,10 +145,30 @@ impl Pool {
     /// Takes a large packet: its buffer is allocated for it, with `room` bytes or more behind
     /// [`HEADROOM`], more than any other of the pool has, and can [grow](Packet::grow). `None`
     /// if large packets would take up more than they may, or there is no memory.
+    ///
+    /// The buffer may be one of the same size that was dropped before, and what it held still in it.
     #[must_use]
     pub fn take_large(&self, room: usize) -> Option<Packet> {
-        let size = room.checked_add(HEADROOM)?.max(self.shared.size + 1);
-        if size > self.large_available() {
+        let size = self.large_size(room);
+        self.take_large_of(size, size)
+    }
+
+    fn large_size(&self, room: usize) -> usize {
+        room.saturating_add(HEADROOM).max(self.shared.size + 1)
+    }
+
+    /// Takes a large packet of `size` bytes, or of up to `most` if one was dropped before.
+    fn take_large_of(&self, size: usize, most: usize) -> Option<Packet> {
+        let available = self.large_available();
+        let sizes = size..=most.min(available);
+        let spare = self.shared.take_spare().filter(|spare| sizes.contains(&spare.size));
+        if let Some(mut buffer) = spare {
+            (buffer.start, buffer.end) = (HEADROOM, HEADROOM);
+            buffer.pool = Some(Rc::clone(&self.shared));
+            self.shared.large_used.set(self.shared.large_used.get() + buffer.size);
+            return Some(Packet::new(buffer));
+        }
+        if size > available {
             return None;
         }
         let mut buffer = Box::new(Buffer::new(Vec::new()));
@@ -153,7 +191,11 @@ impl Pool {
     #[must_use]
     #[inline]
     pub fn take_sized(&self, room: usize) -> Option<Packet> {
-        if room <= self.room() { self.take() } else { self.take_large(room) }
+        if room <= self.room() {
+            return self.take();
+        }
+        let size = self.large_size(room);
+        self.take_large_of(size, size.saturating_mul(2))
     }
 
     /// How many packets are free, large ones aside.
@@ -255,6 +297,62 @@ mod tests {
         assert_eq!((pool.large_available(), pool.available()), (3_000, 1));
         let pool = pool.with_large(usize::MAX);
         assert!(pool.take_large(isize::MAX as usize).is_none());
+    }
+
+    #[test]
+    fn the_buffer_of_a_large_packet_is_kept_for_the_next() {
+        let pool = Pool::new(1, 200).with_large(3_000);
+        let mut packet = pool.take_large(1_000 - HEADROOM).unwrap();
+        packet.append(500).unwrap().fill(7);
+        packet.trim_front(100);
+        let kept = packet.bytes().as_ptr().addr() - 100;
+        drop(packet);
+
+        // Of the same size, or of one that needs no more, and half of it.
+        let takes =
+            [(false, 1_000, 1_000), (true, 1_000, 1_000), (true, 700, 1_000), (true, 500, 1_000)];
+        for (sized, size, expected) in takes {
+            let room = size - HEADROOM;
+            let packet = if sized { pool.take_sized(room) } else { pool.take_large(room) };
+            let mut packet = packet.unwrap();
+            assert_eq!((packet.capacity(), pool.large_available()), (expected, 3_000 - expected));
+            assert_eq!((packet.headroom(), packet.is_empty()), (HEADROOM, true));
+            assert_eq!(packet.append(packet.tailroom()).unwrap().as_ptr().addr(), kept);
+            assert_eq!((packet.len(), packet.tailroom()), (expected - HEADROOM, 0));
+        }
+        for (sized, size) in [(false, 999), (false, 1_000), (true, 1_001), (true, 500)] {
+            let room = size - HEADROOM;
+            let packet = if sized { pool.take_sized(room) } else { pool.take_large(room) };
+            assert_eq!(packet.unwrap().capacity(), size);
+        }
+    }
+
+    #[test]
+    fn a_buffer_that_is_kept_takes_no_memory_from_others() {
+        let pool = Pool::new(1, 200).with_large(100_000);
+        let is_kept = || {
+            let spare = pool.shared.take_spare();
+            let is_kept = spare.is_some();
+            pool.shared.spare.set(spare);
+            is_kept
+        };
+        let mut growing = pool.take_large(1_000).unwrap();
+        drop(pool.take_large(2_000));
+        assert!(is_kept());
+        assert!(growing.grow(2_000));
+        assert!(!is_kept());
+        drop(pool.take_large(2_000));
+        let other = pool.take_large(3_000);
+        assert!(!is_kept());
+        drop(other);
+        assert!(is_kept() && pool.take_large(100_000).is_none() && !is_kept());
+        assert!(growing.grow(SPARE));
+        drop(growing);
+        assert!(!is_kept());
+        // What is kept is not given away either if it is more than there may be.
+        drop(pool.take_large(1_800));
+        let pool = pool.with_large(1_500);
+        assert_eq!(pool.take_sized(1_000).unwrap().tailroom(), 1_000);
     }
 
     #[test]

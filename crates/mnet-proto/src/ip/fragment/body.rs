@@ -5,7 +5,7 @@ use core::iter;
 
 use netdev::{HEADROOM, Packet, Pool};
 
-use super::{Piece, Reason, Whole};
+use super::{LONGEST_V4, LONGEST_V6, Piece, Reason, Whole};
 
 /// Bytes between a large packet's [`HEADROOM`] and the payload, for headers put before it: it
 /// begins 256 bytes into the buffer.
@@ -13,8 +13,6 @@ const FRONT: usize = 256 - HEADROOM;
 /// For how many times the bytes that came there is room, if nobody has to leave for it: so that what is
 /// stored moves seldom.
 const AMPLE: usize = 3;
-/// Bytes of the longest payload.
-const LONGEST: usize = 65_535;
 /// Runs of one datagram. The largest one in fragments of 576 bytes, shuffled in any way, makes no
 /// more than 119.
 const MAX_RUNS: usize = 128;
@@ -85,18 +83,35 @@ pub(super) struct Cost {
 }
 
 impl Body {
-    /// Adds a fragment's bytes behind all others, as fragments mostly come; `false`, and nothing done,
-    /// if that is not their place, or takes more than to copy them.
-    pub(super) fn append(&mut self, piece: &Piece, bytes: &[u8]) -> bool {
-        let in_order = self.front == self.len && self.len == piece.offset && self.end.is_none();
-        let Some(store) = self.store.as_mut().filter(|_| in_order) else { return false };
+    /// That of a datagram of which the first fragment has come, and others are to come: the fragment is
+    /// kept as it came, and not stored before there is another.
+    pub(super) fn starting(piece: &Piece, packet: Packet) -> Self {
+        Self {
+            len: packet.len(),
+            front: packet.len(),
+            ecn: 1 << (piece.ecn & CE),
+            first: Some(packet),
+            header_len: piece.header_len,
+            ..Self::default()
+        }
+    }
+
+    /// Adds a fragment behind all others, as fragments mostly come; `false`, and nothing done, if that is
+    /// not its place, it may be none, or it takes more than to copy it. If others come behind it, the
+    /// datagram waits for them.
+    #[inline]
+    pub(super) fn append(&mut self, piece: &Piece, packet: &Packet) -> bool {
+        let (bytes, len) = (packet.bytes(), self.len + packet.len());
+        let plain = !bytes.is_empty() && (!piece.more || bytes.len().is_multiple_of(8));
+        // Of a datagram that begins with all that has come, the last fragment has not.
+        let in_order = self.len == piece.offset && self.front == piece.offset && len <= LONGEST_V4;
         let alike = self.ecn == 1 << (piece.ecn & CE);
-        if !alike || bytes.len() > store.tailroom() || !store.extend(bytes) {
+        let store = self.store.as_mut().filter(|_| plain && in_order && alike);
+        if !store.is_some_and(|store| store.extend(bytes)) {
             return false;
         }
-        self.len += bytes.len();
-        self.front = self.len;
-        self.end = (!piece.more).then_some(self.len);
+        (self.len, self.front) = (len, len);
+        self.end = (!piece.more).then_some(len);
         true
     }
 
@@ -178,7 +193,7 @@ impl Body {
         let another = !gap.extends && self.runs.len() == self.runs.capacity();
         let runs = if another { RUNS_STEP * size_of::<Run>() } else { 0 };
         let for_room = |room| Cost { bytes: first + runs + self.store_growth(pool, room), room };
-        let ample = for_room((AMPLE * needed).min(LONGEST));
+        let ample = for_room((AMPLE * needed).min(LONGEST_V6));
         let may_be_ample = ample.bytes <= free.min(pool.large_available());
         if packet.len() > tailroom && may_be_ample { ample } else { for_room(needed) }
     }
@@ -199,8 +214,8 @@ impl Body {
         piece.offset == 0 && self.len == 0
     }
 
-    /// Adds a fragment at the place found for it, with room for so many bytes of the datagram; `None`
-    /// if there is no memory.
+    /// Adds a fragment at the place found for it, with room for so many bytes of the datagram. Whether the
+    /// datagram waits for others; `None` if there is no memory.
     pub(super) fn add(
         &mut self,
         pool: &Pool,
@@ -208,7 +223,7 @@ impl Body {
         piece: &Piece,
         packet: Packet,
         room: usize,
-    ) -> Option<()> {
+    ) -> Option<bool> {
         let (at, len) = (self.len, packet.len());
         if !self.stays_alone(piece) {
             self.store(pool, packet.bytes(), room)?;
@@ -232,7 +247,8 @@ impl Body {
             self.first = Some(packet);
             self.header_len = piece.header_len;
         }
-        Some(())
+        // No two runs overlap, and none goes beyond the end.
+        Some(self.end != Some(self.len))
     }
 
     /// Puts bytes behind those that are stored, with room for so many; `None` if there is no memory.
@@ -247,12 +263,6 @@ impl Body {
         let added = store.grow(room - store.len()) && store.extend(bytes);
         self.store = Some(store);
         added.then_some(())
-    }
-
-    /// Whether every byte is there.
-    pub(super) fn is_whole(&self) -> bool {
-        // No two runs overlap, and none goes beyond the end.
-        self.end == Some(self.len)
     }
 
     /// The datagram, of which every byte is there; `None` if there is no memory to put them in order.

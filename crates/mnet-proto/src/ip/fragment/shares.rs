@@ -35,16 +35,17 @@ impl Shares {
         self.senders.try_reserve(1).is_ok()
     }
 
-    /// Counts a new datagram, of no bytes yet, and returns its sender's share with it.
-    pub(super) fn add(&mut self, sender: IpAddr) -> Share {
+    /// Counts a new datagram of `bytes`, and returns its sender's share with it.
+    pub(super) fn add(&mut self, sender: IpAddr, bytes: usize) -> Share {
         let at = self.position(sender).unwrap_or_else(|| {
             self.senders.push((sender, Share::default()));
             self.senders.len() - 1
         });
-        self.total.datagrams += 1;
-        let share = &mut self.senders[at].1;
-        share.datagrams += 1;
-        *share
+        for share in [&mut self.senders[at].1, &mut self.total] {
+            share.datagrams += 1;
+            share.bytes += bytes;
+        }
+        self.senders[at].1
     }
 
     /// Counts a datagram of `before` bytes that has `after` now.
@@ -61,14 +62,13 @@ impl Shares {
 
     /// Counts a datagram of `bytes` no more.
     pub(super) fn remove(&mut self, sender: IpAddr, bytes: usize) {
-        self.resize(sender, bytes, 0);
-        if let Some(at) = self.position(sender) {
-            let share = &mut self.senders[at].1;
+        let Some(at) = self.position(sender) else { return };
+        for share in [&mut self.senders[at].1, &mut self.total] {
             share.datagrams -= 1;
-            self.total.datagrams -= 1;
-            if share.datagrams == 0 {
-                self.senders.swap_remove(at);
-            }
+            share.bytes -= bytes;
+        }
+        if self.senders[at].1.datagrams == 0 {
+            self.senders.swap_remove(at);
         }
     }
 }

@@ -53,7 +53,7 @@ impl Ip {
             template.set_flow(flow, |from, to| flow_label(self.flows, from, to, flow));
         }
         if !template.write(&mut packet, checksum) {
-            return Err(Unsent::Unknown(packet));
+            return self.send_known_in_pieces(slot, checksum, packet);
         }
         self.link.send_frame(packet, &mut self.stats);
         Ok(())
@@ -150,6 +150,7 @@ impl Ip {
         &mut self,
         now: Instant,
         sent_by: &Route,
+        flow: Flow,
         again: bool,
     ) -> Option<()> {
         let &Route { destination, source, next_hop, .. } = sent_by;
@@ -170,7 +171,8 @@ impl Ip {
             Some(_) => self.link.newest()?.bytes().get(ethernet::HEADER_LEN..)?,
             None => self.neighbors.waits_last(next_hop)?.bytes(),
         };
-        let mut template = Template::of(datagram, &route, self.link.checksums, self.link.mac)?;
+        let (checksums, card) = (self.link.checksums, self.link.mac);
+        let mut template = Template::of(datagram, &route, flow, checksums, card)?;
         if let Some((mac, until)) = settled {
             template.renew((now, until), changes, mac);
             let link_mtu = if destination.is_ipv4() { self.v4.mtu } else { self.v6.mtu };

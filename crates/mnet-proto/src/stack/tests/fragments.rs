@@ -120,12 +120,21 @@ fn no_number_comes_again_before_all_have_been_used() {
 fn of_a_datagram_for_which_there_are_not_packets_enough_nothing_leaves() {
     let mut scene = Card::default().host(|_| ());
     let socket = scene.stack.udp_bind(7).unwrap();
-    let held: Vec<_> = std::iter::from_fn(|| scene.pool.take()).skip(44).collect();
-    // 45 pieces are needed, and 44 packets free.
-    let refused = scene.send_v4(7, (PEER, 5_000), &pattern(65_507), &Options::default());
-    assert_eq!(refused, Err(SendError::NoBuffer));
-    assert!(scene.sent().is_empty());
-    assert_eq!(scene.dropped(), [(Drop::NoPacket, 1)]);
+    // It goes in 45 pieces: in its own packet and 44 others, and a sixteenth of all are kept.
+    let few = 44 + scene.pool.capacity() / 16 - 1;
+    let mut held: Vec<_> = std::iter::from_fn(|| scene.pool.take()).collect();
+    held.truncate(scene.pool.capacity() - few);
+    // By a template, too.
+    for templates in 0..3 {
+        let payload = pattern(65_507);
+        let refused = scene.send_v4(7, (PEER, 5_000), &payload, &Options::default());
+        assert_eq!(refused, Err(SendError::NoBuffer));
+        assert!(scene.sent().is_empty());
+        assert_eq!(scene.dropped(), [(Drop::NoPacket, templates + 1)]);
+        held.pop();
+        assert!(send(&mut scene, &payload).0.udp() == payload);
+        held.extend(scene.pool.take());
+    }
     drop(held);
     scene.converses(socket);
 }

@@ -103,7 +103,8 @@ fn happening() -> impl Strategy<Value = Happening> {
             source,
             options,
         });
-    let ask = (to.clone(), 0_usize..1_473, any::<bool>(), any::<bool>()).prop_map(
+    let asked = prop_oneof![4 => 0_usize..1_473, 1 => 1_473_usize..9_000];
+    let ask = (to.clone(), asked, any::<bool>(), any::<bool>()).prop_map(
         |(from, length, checksum, change)| Happening::Ask { from, length, checksum, change },
     );
     prop_oneof![
@@ -156,7 +157,8 @@ fn happen(scene: &mut Scene, socket: SocketId, happening: &Happening) -> Result<
             if !checksum {
                 payload[6..8].fill(0);
             }
-            scene.receive(&Frame { source, ..Frame::new(17, &payload) }.bytes());
+            let question = Frame { source, ..Frame::new(17, &payload) };
+            question.pieces(1_480).iter().for_each(|piece| scene.receive(&piece.bytes()));
             let mut datagram = scene.stack.udp_mut().receive(socket).unwrap();
             if change {
                 datagram.payload_mut().reverse();
@@ -219,7 +221,7 @@ proptest! {
 
     #[test]
     fn over_ipv6_too(
-        happenings in proptest::collection::vec((7_u16..9, 9_u16..11, 0_usize..1_500, 0_u64..1_500), 1..100),
+        happenings in proptest::collection::vec((7_u16..9, 9_u16..11, 0_usize..4_000, 0_u64..1_500), 1..100),
     ) {
         let mut twins = Twins::new(scene_with_neighbor);
         let socket = twins.both(|scene| scene.stack.udp_bind(7).unwrap());
@@ -256,7 +258,7 @@ fn a_device_that_makes_checksums_is_left_to_make_them_in_templates_too() {
             Card { checksums, ..Card::default() }.host(|_| ())
         });
         twins.both(|scene| scene.stack.udp_bind(7).unwrap());
-        for length in [1, 2, 3, 1_400] {
+        for length in [1, 2, 3, 1_400, 4_000, 4_001] {
             twins
                 .both(|scene| scene.send_v4(7, (PEER, 9), &pattern(length), &Options::default()))
                 .unwrap();

@@ -102,6 +102,25 @@ proptest! {
     }
 
     #[test]
+    fn a_header_that_is_made_that_of_a_part_is_as_one_that_is_emitted(
+        fields in any_fields(), eighths in 0usize..8_000, more: bool, summed: bool,
+        payload in proptest::collection::vec(any::<u8>(), 0..100),
+    ) {
+        let mut whole = packet(b"the datagram");
+        let fields = Fields { router_alert: false, ..fields };
+        prop_assert!(Header::emit(&mut whole, &fields, true));
+        let mut header = *Header::parse(whole.bytes()).unwrap();
+        let (mut part, place) = (packet(&payload), (eighths * 8, more));
+        prop_assert!(Header::emit_fragment(&mut part, (&header, &[]), place, summed));
+        let sum = summed.then(|| header.sum_of_parts());
+        header.set_part(place, payload.len() as u16, sum);
+        prop_assert_eq!(header.as_bytes(), &part.bytes()[..HEADER_LEN]);
+
+        header.set_whole();
+        prop_assert!(header.dont_fragment() && !header.is_fragment());
+    }
+
+    #[test]
     fn a_mended_first_fragment_is_the_whole_datagram(
         mut fields in any_fields(), rest in proptest::collection::vec(any::<u8>(), 0..100),
     ) {

@@ -44,13 +44,16 @@ impl Fragment {
     /// multiples of 8 and below 65,536; the rest of the number is lost.
     #[must_use]
     pub fn new(next_header: u8, offset_bytes: usize, more: bool, identification: u32) -> Self {
-        let offset_flags = offset_bytes as u16 & FRAGMENT_OFFSET | u16::from(more);
-        Self {
-            next_header,
-            reserved: 0,
-            offset_flags: U16::new(offset_flags),
-            identification: U32::new(identification),
-        }
+        let (offset_flags, identification) = (U16::ZERO, U32::new(identification));
+        let mut header = Self { next_header, reserved: 0, offset_flags, identification };
+        header.set_part(offset_bytes, more);
+        header
+    }
+
+    /// Lets it be the header for another part, as [`Fragment::new`] does.
+    #[inline]
+    pub fn set_part(&mut self, offset_bytes: usize, more: bool) {
+        self.offset_flags = U16::new(offset_bytes as u16 & FRAGMENT_OFFSET | u16::from(more));
     }
 
     /// The header at the front of these bytes; `None` if it is cut short.
