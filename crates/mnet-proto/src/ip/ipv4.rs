@@ -241,35 +241,56 @@ fn is_from_nobody(header: &Header) -> bool {
 }
 
 /// Looks at what [`receive`] has not looked at, the packet's window being what that was given. Returns what
-/// is in the datagram, if it is whole.
-#[inline(never)]
+/// is in the datagram, if it is whole: of a fragment the whole, if it is the last that was missing.
+#[inline]
 pub(crate) fn receive_rest(ip: &mut Ip, now: Instant, mut packet: Packet) -> Option<Received> {
     let (&header, _) = Header::ref_from_prefix(packet.bytes()).ok()?;
+    let (header_len, protocol) = (header.header_len(), header.protocol);
     // What is behind the datagram is the frame's padding.
     packet.truncate(header.total_len());
-    let has_options = header.header_len() > ipv4::HEADER_LEN;
-    let heeded = if has_options { heed_options(ip, now, packet) } else { Ok(packet) };
-    heeded.and_then(|packet| finish(ip, now, &header, packet)).unwrap_or_else(|reason| {
-        ip.count(reason);
-        None
-    })
+    if header_len > ipv4::HEADER_LEN {
+        packet = heed_options(ip, now, packet)?;
+    }
+    packet.trim_front(header_len);
+    if !header.is_fragment() {
+        return Some(Received { protocol, packet });
+    }
+    let piece = Piece {
+        key: Key {
+            source: header.source().into(),
+            destination: header.destination().into(),
+            protocol,
+            identification: header.identification.get().into(),
+        },
+        offset: header.fragment_offset(),
+        more: header.more_fragments(),
+        ecn: header.traffic_class & 0b11,
+        header_len: header_len as u16,
+    };
+    let whole = ip.reassemble(now, piece, packet)?;
+    join(protocol, whole).map_err(|reason| ip.count(reason)).ok()
 }
 
 /// Looks at a header's options. None of them asks anything of a host but that it says where they
 /// contradict themselves (RFC 1122 §3.2.2.5), and it need not take source routes (§3.2.1.8).
-fn heed_options(ip: &mut Ip, now: Instant, mut packet: Packet) -> Result<Packet, Drop> {
+#[inline(never)]
+fn heed_options(ip: &mut Ip, now: Instant, mut packet: Packet) -> Option<Packet> {
     let mut metadata = Metadata::of(&packet);
     match ipv4::Options::parse(packet.bytes(), metadata.header_len.into()) {
         Err(pointer) => {
             let rest = [pointer, 0, 0, 0];
             icmp::v4::error(ip, now, &metadata, packet, PARAMETER_PROBLEM, 0, rest);
-            Err(Drop::Ipv4Options)
+            ip.count(Drop::Ipv4Options);
+            None
         }
-        Ok(options) if options.source_route > 0 => Err(Drop::Ipv4SourceRoute),
+        Ok(options) if options.source_route > 0 => {
+            ip.count(Drop::Ipv4SourceRoute);
+            None
+        }
         Ok(options) => {
             metadata.router_alert = options.router_alert > 0;
             metadata.note(&mut packet);
-            Ok(packet)
+            Some(packet)
         }
     }
 }
@@ -292,35 +313,6 @@ fn cast(ip: &Ip, header: &Header, datagram: &[u8], link_group: bool) -> Option<C
     };
     let to_anybody = ip.v4.configuring && !link_group && is_unicast(destination);
     (to_anybody && to_dhcp_client()).then_some(Cast::Unicast)
-}
-
-/// Takes a datagram's header off, or, of a fragment, returns the whole if it is the last that was missing.
-fn finish(
-    ip: &mut Ip,
-    now: Instant,
-    header: &Header,
-    mut packet: Packet,
-) -> Result<Option<Received>, Drop> {
-    let (header_len, protocol) = (header.header_len(), header.protocol);
-    if !header.is_fragment() {
-        packet.trim_front(header_len);
-        return Ok(Some(Received { protocol, packet }));
-    }
-    let piece = Piece {
-        key: Key {
-            source: header.source().into(),
-            destination: header.destination().into(),
-            protocol,
-            identification: header.identification.get().into(),
-        },
-        offset: header.fragment_offset(),
-        more: header.more_fragments(),
-        ecn: header.traffic_class & 0b11,
-        header_len: header_len as u16,
-    };
-    packet.trim_front(header_len);
-    let whole = ip.reassemble(now, piece, packet);
-    whole.map(|whole| join(protocol, whole)).transpose()
 }
 
 /// A datagram that came in fragments, as it would be in one.
