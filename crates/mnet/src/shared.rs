@@ -368,14 +368,15 @@ impl<T: Take> Future for Receive<'_, T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T::Output> {
         let Self { shared, socket, take, key } = &mut *self;
         let mut state = shared.state.borrow_mut();
+        let Some(taken) = take.take(&mut state.host, *socket) else {
+            // Whoever was woken in vain keeps its place: it is woken before those who get something.
+            state.readers(*socket).register(key, cx.waker());
+            return Poll::Pending;
+        };
         if key.is_taken() {
             state.readers(*socket).remove(key);
         }
-        if let Some(taken) = take.take(&mut state.host, *socket) {
-            return Poll::Ready(taken);
-        }
-        state.readers(*socket).register(key, cx.waker());
-        Poll::Pending
+        Poll::Ready(taken)
     }
 }
 

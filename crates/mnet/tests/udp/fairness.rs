@@ -1,8 +1,10 @@
 //! What one socket does to the others: nothing.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
-use mkernel::{block_on, sleep, spawn, timeout, yield_now};
+use mkernel::{JoinHandle, block_on, sleep, spawn, timeout, yield_now};
 use mnet::SendError;
 
 use crate::wire::{A, meet, pair, pair_with};
@@ -204,5 +206,41 @@ fn each_datagram_goes_to_one_of_several_readers_in_the_order_that_they_came() {
         }
         all.sort_unstable();
         assert_eq!(all, (0..400).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn of_readers_that_wait_none_is_always_late() {
+    block_on(async {
+        let (a, b, _cable) = pair();
+        meet(&a, &b).await;
+        // Those that wait again at once, and those that first do what is to be done.
+        for works in [false, true] {
+            let socket = b.udp().bind(7).unwrap();
+            let counts: [Rc<Cell<u32>>; 4] = Default::default();
+            let readers = counts.each_ref().map(|count| {
+                let (socket, count) = (socket.clone(), Rc::clone(count));
+                spawn(async move {
+                    loop {
+                        socket.recv(&mut [0; 1]).await.unwrap();
+                        count.set(count.get() + 1);
+                        if works {
+                            yield_now().await;
+                        }
+                    }
+                })
+            });
+            for _ in 0..100 {
+                a.udp().send_to(b"x", at_b(7)).await.unwrap();
+                // All is still again before the next.
+                sleep(Duration::from_millis(1)).await;
+            }
+            assert_eq!(counts.each_ref().map(|count| count.get()), [25; 4]);
+            readers.iter().for_each(JoinHandle::abort);
+            yield_now().await;
+            drop(readers);
+            yield_now().await;
+            drop(socket);
+        }
     });
 }
