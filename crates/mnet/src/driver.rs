@@ -63,6 +63,7 @@ impl<D: Device> Driver<D> {
     ) -> Result<(), Gone> {
         let now = now_coarse();
         state.driver_woken = false;
+        state.calls = 0;
         self.send(cx, state)?;
         self.receive(cx, now, shared, state)?;
         if self.due <= now {
@@ -83,7 +84,9 @@ impl<D: Device> Driver<D> {
             state.senders.wake_all();
         }
         // Whoever has frames to send wakes the driver by this.
-        state.driver.clone_from(cx.waker());
+        if let Some(driver) = &mut state.driver {
+            driver.clone_from(cx.waker());
+        }
         self.drained = self.drained && self.device.poll_receive(cx).is_pending();
         self.due = state.host.poll_timeout().unwrap_or(Instant::FAR_FUTURE);
         if !self.drained || may_send || self.is_time(cx, now) {
@@ -149,6 +152,7 @@ impl<D: Device> Driver<D> {
     fn give_up(&self, state: &mut State<Stack>) {
         log::error!("{}: {Gone}", self.name);
         state.host.handle_gone();
+        state.driver = None;
         state.wake_all();
     }
 

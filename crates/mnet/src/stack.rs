@@ -6,6 +6,7 @@ use core::fmt;
 use core::future::{Future, IntoFuture};
 use core::net::IpAddr;
 use core::pin::Pin;
+use core::task::Waker;
 
 use mnet_proto::{Address, AddressError, Config, ConfigError, IpCidr, Lease, RouteError, Stats};
 use netdev::{Device, Instant};
@@ -102,7 +103,9 @@ impl Stack {
         mkernel::fill_random(&mut seed);
         let pool = config.pool(device.mtu())?;
         let stack = mnet_proto::Stack::new(config, &device, pool, mkernel::now(), seed)?;
-        let shared = Shared::new(stack.pool().clone(), stack);
+        // Who that is it says in its first turn.
+        let driver = Waker::noop().clone();
+        let shared = Shared::new(stack.pool().clone(), stack, Some(driver));
         mkernel::spawn(drive(Rc::downgrade(&shared), device, name));
         Ok(Self { shared })
     }

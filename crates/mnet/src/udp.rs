@@ -252,7 +252,8 @@ pub(crate) async fn send_with(
     length: usize,
     fill: impl FnOnce(&mut [u8]),
 ) -> Result<(), SendError> {
-    if shared.is_congested() {
+    let may_send = shared.state.borrow_mut().may_send();
+    if !may_send {
         shared.uncongested().await;
     }
     shared.send_with(local, to, length, fill)

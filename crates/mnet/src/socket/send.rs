@@ -147,7 +147,7 @@ impl UdpSocket {
         Ok(())
     }
 
-    /// Sends a datagram as [`UdpSocket::send_to`] does, if the device takes frames now.
+    /// Sends a datagram as [`UdpSocket::send_to`] does, if it would not wait.
     ///
     /// # Errors
     /// [`SendError::WouldBlock`] if it does not, and as [`UdpSocket::send_to`].
@@ -167,7 +167,7 @@ impl UdpSocket {
     ) -> Result<(), SendError> {
         self.check()?;
         let Self { shared, bound, .. } = self;
-        if shared.is_congested() {
+        if !shared.state.borrow_mut().may_send_now() {
             return Err(SendError::WouldBlock);
         }
         shared.send_with(bound.local, to.into(), length, fill)
