@@ -166,9 +166,9 @@ impl Future for Reply {
             return Poll::Pending;
         }
         state.senders.remove(&mut self.key);
-        state.host.udp_reply(now_coarse(), inner)?;
+        let sent = state.host.udp_reply(now_coarse(), inner);
         state.wake_driver();
-        Poll::Ready(Ok(()))
+        Poll::Ready(sent)
     }
 }
 

@@ -303,9 +303,10 @@ impl State {
         to: Destination,
         packet: Packet,
     ) -> Result<(), SendError> {
-        self.host.udp_send(now_coarse(), local, to, packet)?;
+        let sent = self.host.udp_send(now_coarse(), local, to, packet);
+        // Also if it is not sent the neighbour may be asked for.
         self.wake_driver();
-        Ok(())
+        sent
     }
 
     fn with_place(&mut self, id: SocketId) -> SocketId {
