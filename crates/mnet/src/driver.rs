@@ -3,6 +3,7 @@
 use alloc::collections::VecDeque;
 use alloc::rc::Weak;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::future::{Future, poll_fn};
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -26,16 +27,21 @@ pub(crate) fn drive(
         device,
         name,
         drained: false,
+        untold: Vec::new(),
         due: Instant::FAR_FUTURE,
         timer: sleep_until(Instant::FAR_FUTURE),
     };
     poll_fn(move |cx| {
         let Some(shared) = shared.upgrade() else { return Poll::Ready(()) };
-        let mut state = shared.state.borrow_mut();
-        match driver.turn(cx, &shared, &mut state) {
+        let turn = driver.turn(cx, &shared, &mut shared.state.borrow_mut());
+        // Whoever writes the log may send it by this stack.
+        if !driver.untold.is_empty() {
+            driver.tell();
+        }
+        match turn {
             Ok(()) => Poll::Pending,
             Err(Gone) => {
-                driver.give_up(&mut state);
+                driver.give_up(&shared);
                 Poll::Ready(())
             }
         }
@@ -47,6 +53,8 @@ struct Driver<D> {
     name: String,
     // The device had no more frames when it was last asked.
     drained: bool,
+    // What has become of addresses in this turn.
+    untold: Vec<AddressEvent>,
     // When the stack wants to be told the time, as it has said last.
     due: Instant,
     timer: Sleep,
@@ -73,7 +81,7 @@ impl<D: Device> Driver<D> {
             match event {
                 Event::Readable(socket) => state.readers(socket).wake_all(),
                 Event::Address(event) => {
-                    self.tell(&event);
+                    self.untold.push(event);
                     state.ready.wake_all();
                 }
                 _ => {}
@@ -137,23 +145,27 @@ impl<D: Device> Driver<D> {
         Ok(!outgoing.is_empty() && self.device.poll_transmit(cx).is_ready())
     }
 
-    /// Tells whoever reads the log of an address.
+    /// Tells whoever reads the log of addresses.
     #[cold]
     #[inline(never)]
-    fn tell(&self, event: &AddressEvent) {
-        let bad = matches!(event, AddressEvent::Conflict(_) | AddressEvent::NoDhcpServer);
-        let level = if bad { log::Level::Warn } else { log::Level::Info };
-        log::log!(target: "mnet", level, "{}: {event}", self.name);
+    fn tell(&mut self) {
+        for event in self.untold.drain(..) {
+            let bad = matches!(event, AddressEvent::Conflict(_) | AddressEvent::NoDhcpServer);
+            let level = if bad { log::Level::Warn } else { log::Level::Info };
+            log::log!(target: "mnet", level, "{}: {event}", self.name);
+        }
     }
 
     /// Tells everybody that the device is gone.
     #[cold]
     #[inline(never)]
-    fn give_up(&self, state: &mut State<Stack>) {
-        log::error!("{}: {Gone}", self.name);
+    fn give_up(&self, shared: &Shared<Stack>) {
+        let mut state = shared.state.borrow_mut();
         state.host.handle_gone();
         state.driver = None;
         state.wake_all();
+        drop(state);
+        log::error!("{}: {Gone}", self.name);
     }
 
     /// Sets the timer, and says whether its time has come already.

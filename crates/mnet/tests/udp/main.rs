@@ -7,6 +7,7 @@ mod cancel;
 mod cancel_send;
 mod fairness;
 mod groups;
+mod logging;
 mod peers;
 mod traits;
 mod wire;
