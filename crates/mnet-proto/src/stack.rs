@@ -278,6 +278,10 @@ impl Stack {
     fn act(&mut self, now: Instant) {
         self.ip.act(now);
         self.next_rare = self.rare_timeout();
+        if self.gone {
+            // There is nobody who would take them out.
+            self.outgoing().clear();
+        }
     }
 
     /// When something has to be done of what a datagram's way changes nothing about.

@@ -147,7 +147,7 @@ impl UdpSocket {
         Ok(())
     }
 
-    /// Sends a datagram as [`UdpSocket::send_to`] does, if it would not wait.
+    /// Sends a datagram as [`UdpSocket::send_to`] does, if the device takes frames now.
     ///
     /// # Errors
     /// [`SendError::WouldBlock`] if it does not, and as [`UdpSocket::send_to`].
