@@ -8,6 +8,7 @@ use core::net::IpAddr;
 use core::pin::Pin;
 use core::task::Waker;
 
+use mkernel::now_coarse;
 use mnet_proto::{Address, AddressError, Config, ConfigError, IpCidr, Lease, RouteError, Stats};
 use netdev::{Device, Instant};
 
@@ -102,7 +103,7 @@ impl Stack {
         let mut seed = [0; 32];
         mkernel::fill_random(&mut seed);
         let pool = config.pool(device.mtu())?;
-        let stack = mnet_proto::Stack::new(config, &device, pool, mkernel::now(), seed)?;
+        let stack = mnet_proto::Stack::new(config, &device, pool, now_coarse(), seed)?;
         // Who that is it says in its first turn.
         let driver = Waker::noop().clone();
         let shared = Shared::new(stack.pool().clone(), stack, Some(driver));
@@ -145,12 +146,14 @@ impl Stack {
     /// # Errors
     /// [`AddressError`], which says why not.
     pub fn add_address(&self, address: impl Into<IpCidr>) -> Result<(), AddressError> {
-        self.change(|stack, now| stack.add_address(now, address.into()))
+        let address = address.into();
+        self.change(|stack, now| stack.add_address(now, address))
     }
 
     /// Takes an address away; `false` if the host does not have it.
     pub fn remove_address(&self, address: impl Into<IpAddr>) -> bool {
-        self.change(|stack, now| stack.remove_address(now, address.into()))
+        let address = address.into();
+        self.change(|stack, now| stack.remove_address(now, address))
     }
 
     /// Sends what goes to a prefix by a router, or, without one, to neighbours on the link. Of
@@ -163,13 +166,15 @@ impl Stack {
         prefix: impl Into<IpCidr>,
         gateway: Option<IpAddr>,
     ) -> Result<(), RouteError> {
-        self.change(|stack, _| stack.add_route(prefix.into(), gateway))
+        let prefix = prefix.into();
+        self.change(|stack, _| stack.add_route(prefix, gateway))
     }
 
     /// Takes a route away that [`Stack::add_route`] made, or the configuration; `false` if there is
     /// none.
     pub fn remove_route(&self, prefix: impl Into<IpCidr>, gateway: Option<IpAddr>) -> bool {
-        self.change(|stack, _| stack.remove_route(prefix.into(), gateway))
+        let prefix = prefix.into();
+        self.change(|stack, _| stack.remove_route(prefix, gateway))
     }
 
     /// The DNS servers of the network, as DHCP (RFC 2132 §3.8) and routers (RFC 8106) name them, best
@@ -193,7 +198,7 @@ impl Stack {
 
     fn change<T>(&self, change: impl FnOnce(&mut mnet_proto::Stack, Instant) -> T) -> T {
         let mut state = self.shared.state.borrow_mut();
-        let changed = change(&mut state.host, mkernel::now());
+        let changed = change(&mut state.host, now_coarse());
         state.wake_driver();
         changed
     }

@@ -3,7 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use mkernel::{block_on, sleep, timeout};
-use mnet::{BindError, Destination, Drop, Ipv4Cidr, Options, RecvError, SendError, UdpSocket};
+use mnet::{
+    BindError, Destination, Drop, Filter, Ipv4Cidr, JoinError, Local, Options, RecvError,
+    SendError, UdpSocket,
+};
 
 use crate::wire::{A, A6, B, B6, pair, pair_v6};
 use crate::{LONG, SHORT, at_b};
@@ -152,5 +155,48 @@ fn a_datagram_is_sent_from_the_port_that_it_is_asked_to() {
         assert_eq!(foreign, Err(SendError::SourceNotLocal));
         sleep(SHORT).await;
         assert_eq!(server.try_recv(&mut []), Err(RecvError::WouldBlock));
+    });
+}
+
+/// A peer whose address is looked up in a socket when it is needed.
+struct PeerOf<'a>(&'a UdpSocket);
+
+impl PeerOf<'_> {
+    fn address(&self) -> SocketAddr {
+        self.0.peer().unwrap_or_else(|| at_b(7))
+    }
+}
+
+impl From<PeerOf<'_>> for SocketAddr {
+    fn from(peer: PeerOf<'_>) -> Self {
+        peer.address()
+    }
+}
+
+impl From<PeerOf<'_>> for IpAddr {
+    fn from(peer: PeerOf<'_>) -> Self {
+        peer.address().ip()
+    }
+}
+
+impl From<PeerOf<'_>> for Local {
+    fn from(peer: PeerOf<'_>) -> Self {
+        peer.address().port().into()
+    }
+}
+
+#[test]
+fn what_becomes_an_address_may_ask_a_socket() {
+    block_on(async {
+        let (a, _b, _cable) = pair();
+        let socket = a.udp().bind(5_000).unwrap();
+        assert_eq!(socket.connect(PeerOf(&socket)), Ok(()));
+        assert_eq!(socket.path_mtu(PeerOf(&socket)), Ok(1_500));
+        let refused = socket.join(PeerOf(&socket), Filter::ANY);
+        assert_eq!(refused, Err(JoinError::NotMulticast));
+        assert!(!socket.leave(PeerOf(&socket)));
+        assert_eq!(a.udp().source_for(PeerOf(&socket)), Ok(A.into()));
+        assert_eq!(a.udp().bind(PeerOf(&socket)).unwrap().local().port, 7);
+        assert!(!a.remove_address(PeerOf(&socket)));
     });
 }
