@@ -68,10 +68,10 @@ pub(crate) fn poll_host(wait: Wait) {
             .filter(|handle| (told & !ready) & (1 << handle) != 0)
             .for_each(platform::net::discard);
         readiness.readable.set(readiness.readable.get() | ready);
-        for (handle, receiver) in readiness.receivers.borrow_mut().iter_mut().enumerate() {
-            if ready & (1 << handle) != 0
-                && let Some(waker) = receiver.take()
-            {
+        for handle in (0..u64::BITS as usize).filter(|handle| ready & (1 << handle) != 0) {
+            // A device that was acquired has a place.
+            let receiver = readiness.receivers.borrow_mut()[handle].take();
+            if let Some(waker) = receiver {
                 waker.wake();
             }
         }

@@ -45,12 +45,10 @@ pub(crate) fn boot() -> Instant {
 pub(crate) fn start_round() {
     let now = now();
     ROUND.with(|round| round.set(now));
-    TIME.with(|time| {
-        let mut timers = time.timers.borrow_mut();
-        while let Some(waker) = timers.pop(now) {
-            waker.wake();
-        }
-    });
+    // Whoever is woken may set another timer at once.
+    while let Some(waker) = TIME.with(|time| time.timers.borrow_mut().pop(now)) {
+        waker.wake();
+    }
 }
 
 /// Gives access to all who wait for a point in time.
