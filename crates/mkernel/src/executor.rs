@@ -117,6 +117,8 @@ where
         }
         net::poll_host(match time::next_deadline() {
             _ if can_run() > 0 => Wait::No,
+            // It was set in this round, for a time long past.
+            Some(deadline) if deadline <= time::now_coarse() => Wait::No,
             Some(deadline) => Wait::Until(deadline),
             None => Wait::Forever,
         });
