@@ -19,7 +19,7 @@ use core::cell::{Cell, RefCell};
 use core::future::Future;
 use core::mem::{self, ManuallyDrop};
 use core::pin::Pin;
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 use core::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
 use crate::net::Wait;
@@ -377,7 +377,7 @@ impl Id {
     }
 
     fn waker(self) -> Waker {
-        let data = core::ptr::without_provenance(self.0 as usize);
+        let data = ptr::without_provenance(self.0 as usize);
         // SAFETY: a waker's functions must do what their names say, from any thread. These never follow
         // `data`, which is a number: to clone it is to copy it, dropping it does nothing, and `wake`
         // uses only this thread's own tasks and other threads' inboxes, which are behind locks.
@@ -393,6 +393,17 @@ fn wake(data: *const ()) {
     if !TASKS.with(|tasks| tasks.borrow_mut().wake(id)) {
         wake_elsewhere(id);
     }
+}
+
+/// Whether a waker is that of a task of this thread that has ended.
+#[cfg(feature = "embassy-time")]
+pub(crate) fn has_ended(waker: &Waker) -> bool {
+    let id = Id(waker.data().addr() as u64);
+    ptr::eq(waker.vtable(), &WAKER)
+        && TASKS.with(|tasks| {
+            let mut tasks = tasks.borrow_mut();
+            tasks.number() == Some(id.inbox()) && tasks.entry(id).is_none()
+        })
 }
 
 /// Wakes a task that is not in this thread's table: it is another thread's, or has ended.
