@@ -97,6 +97,8 @@ pub fn acquire(name: &str) -> Result<NetDevice, AcquireError> {
             return Err(AcquireError::InUse { name: name.to_string() });
         }
         readiness.acquired.set(readiness.acquired.get() | bit);
+        // What has come before is not told of again.
+        readiness.readable.set(readiness.readable.get() | bit);
         let mut receivers = readiness.receivers.borrow_mut();
         let length = receivers.len().max(port.handle() + 1);
         receivers.resize(length, None);
