@@ -166,9 +166,8 @@ impl Future for Reply {
             return Poll::Pending;
         }
         state.senders.remove(&mut self.key);
-        let sent = state.host.udp_reply(now_coarse(), inner);
         state.wake_driver();
-        Poll::Ready(sent)
+        Poll::Ready(state.host.udp_reply(now_coarse(), inner))
     }
 }
 

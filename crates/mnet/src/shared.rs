@@ -303,10 +303,9 @@ impl State {
         to: Destination,
         packet: Packet,
     ) -> Result<(), SendError> {
-        let sent = self.host.udp_send(now_coarse(), local, to, packet);
         // Also if it is not sent the neighbour may be asked for.
         self.wake_driver();
-        sent
+        self.host.udp_send(now_coarse(), local, to, packet)
     }
 
     fn with_place(&mut self, id: SocketId) -> SocketId {
