@@ -99,6 +99,13 @@ impl Stack {
         self.ip.addresses()
     }
 
+    /// How often the host's addresses have changed: one was added, is used, is another host's, or was
+    /// removed.
+    #[must_use]
+    pub fn address_changes(&self) -> u64 {
+        self.ip.address_changes
+    }
+
     /// Whether the host has an address that it may use.
     #[must_use]
     pub fn has_address(&self) -> bool {

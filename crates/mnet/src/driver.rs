@@ -28,6 +28,7 @@ pub(crate) fn drive(
         name,
         drained: false,
         untold: Vec::new(),
+        address_changes: 0,
         due: Instant::FAR_FUTURE,
         timer: sleep_until(Instant::FAR_FUTURE),
     };
@@ -55,6 +56,8 @@ struct Driver<D> {
     drained: bool,
     // What has become of addresses in this turn.
     untold: Vec<AddressEvent>,
+    // How often addresses had changed when it was last looked at.
+    address_changes: u64,
     // When the stack wants to be told the time, as it has said last.
     due: Instant,
     timer: Sleep,
@@ -80,12 +83,13 @@ impl<D: Device> Driver<D> {
         while let Some(event) = state.host.poll_event() {
             match event {
                 Event::Readable(socket) => state.readers(socket).wake_all(),
-                Event::Address(event) => {
-                    self.untold.push(event);
-                    state.ready.wake_all();
-                }
+                Event::Address(event) => self.untold.push(event),
                 _ => {}
             }
+        }
+        if state.host.address_changes() != self.address_changes {
+            self.address_changes = state.host.address_changes();
+            state.ready.wake_all();
         }
         let may_send = self.send(cx, state)?;
         if !state.senders.is_empty() && !state.host.is_congested() {

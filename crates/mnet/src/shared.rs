@@ -36,7 +36,7 @@ pub(crate) struct State<H: ?Sized = Host> {
     pub(crate) calls: usize,
     /// Who waits for the device to take frames.
     pub(crate) senders: WaitList,
-    /// Who waits for an address.
+    /// Who waits for an address, or for addresses to change.
     pub(crate) ready: WaitList,
     /// By the sockets' numbers.
     sockets: Vec<Socket>,
