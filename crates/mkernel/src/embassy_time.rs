@@ -1,27 +1,77 @@
 //! The clock of `embassy-time`, for crates that wait by that.
 
-use alloc::vec::Vec;
+use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
 use core::cell::RefCell;
+use core::ptr;
 use core::task::Waker;
 
 use embassy_time_driver::{Driver, TICK_HZ};
 use netdev::Instant;
 
-use crate::timers::Place;
-use crate::{now, platform, time};
+use crate::timers::{Place, Timers};
+use crate::{executor, now, platform, time};
 
 const NANOS: u64 = 1_000_000_000;
 
 embassy_time_driver::time_driver_impl!(static DRIVER: Clock = Clock);
 
 platform::local::local! {
-    // One for each task that waits: when it is woken, it asks anew for all that it still waits for.
-    static WAKES: RefCell<Vec<Wake>> = RefCell::new(Vec::new());
+    static WAKES: RefCell<Wakes> = RefCell::new(Wakes { by_waker: BTreeMap::new(), clean_at: LEAST });
 }
+
+/// As many wakes are kept without asking whether they are still of use.
+const LEAST: usize = 64;
+
+/// One wake for each task that waits: when it is woken, it asks anew for all that it still waits for.
+struct Wakes {
+    by_waker: BTreeMap<Identity, Wake>,
+    // With so many, those that are of no use go: then there are twice as many as were of use the last time.
+    clean_at: usize,
+}
+
+/// What tells wakers apart: those of one task have the same.
+type Identity = (usize, usize);
 
 struct Wake {
     at: Instant,
     place: Place,
+}
+
+impl Wakes {
+    fn schedule(&mut self, timers: &mut Timers, at: Instant, waker: &Waker) {
+        if self.by_waker.len() >= self.clean_at {
+            self.clean(timers);
+        }
+        let identity = (waker.data().addr(), ptr::from_ref(waker.vtable()).addr());
+        match self.by_waker.entry(identity) {
+            Entry::Occupied(mut known) if known.get().place.get().is_some() => {
+                let Wake { at: before, place } = known.get_mut();
+                if at < *before {
+                    *before = at;
+                    timers.put_off(place, at);
+                }
+            }
+            entry => {
+                entry.insert_entry(Wake { at, place: timers.insert(at, waker.clone()) });
+            }
+        }
+    }
+
+    /// Forgets those whose time has come, and those of tasks that have ended. Of what is woken by another
+    /// than this crate nobody knows whether it has.
+    #[cold]
+    fn clean(&mut self, timers: &mut Timers) {
+        self.by_waker.retain(|_, wake| {
+            let Some(waker) = timers.waker(&wake.place) else { return false };
+            let ended = executor::has_ended(waker);
+            if ended {
+                timers.remove(&wake.place);
+            }
+            !ended
+        });
+        self.clean_at = LEAST.max(2 * self.by_waker.len());
+    }
 }
 
 struct Clock;
@@ -35,21 +85,7 @@ impl Driver for Clock {
         // Not a tick too early.
         let at = Instant::from_nanos(scale(at, NANOS, TICK_HZ, TICK_HZ - 1));
         WAKES.with(|wakes| {
-            time::with_timers(|timers| {
-                let mut wakes = wakes.borrow_mut();
-                wakes.retain(|wake| wake.place.get().is_some());
-                let known = wakes.iter_mut().find(|wake| {
-                    timers.waker(&wake.place).is_some_and(|known| known.will_wake(waker))
-                });
-                match known {
-                    Some(wake) if wake.at <= at => {}
-                    Some(wake) => {
-                        timers.remove(&wake.place);
-                        *wake = Wake { at, place: timers.insert(at, waker.clone()) };
-                    }
-                    None => wakes.push(Wake { at, place: timers.insert(at, waker.clone()) }),
-                }
-            });
+            time::with_timers(|timers| wakes.borrow_mut().schedule(timers, at, waker));
         });
     }
 }
@@ -120,6 +156,43 @@ mod tests {
             assert!(with_timeout(hour, busy).await.is_ok());
             assert_eq!(waiting(), 1);
         });
+    }
+
+    #[test]
+    fn tasks_that_have_ended_take_up_nothing() {
+        block_on(async {
+            let hour = embassy_time::Duration::from_secs(3_600);
+            let waits = spawn(with_timeout(hour, core::future::pending::<()>()));
+            for _ in 0..1_000 {
+                let task = spawn(async move { with_timeout(hour, yield_now()).await.is_ok() });
+                assert_eq!(task.await, Ok(true));
+            }
+            assert!(waiting() <= LEAST, "{}", waiting());
+            assert!(WAKES.with(|wakes| wakes.borrow().by_waker.len()) <= LEAST);
+            // Those that wait are not forgotten.
+            let sleepers: Vec<_> = (0..1_000).map(|_| spawn(Timer::after_millis(20))).collect();
+            yield_now().await;
+            assert!(waiting() > 1_000);
+            for sleeper in sleepers {
+                sleeper.await.unwrap();
+            }
+            waits.abort();
+        });
+    }
+
+    #[test]
+    fn a_timer_of_long_ago_is_over_at_once_and_stops_no_other() {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            block_on(async {
+                let first = spawn(Timer::at(embassy_time::Instant::MIN));
+                crate::sleep(Duration::from_millis(5)).await;
+                first.await.unwrap();
+                Timer::at(embassy_time::Instant::MIN).await;
+            });
+            sender.send(())
+        });
+        assert!(receiver.recv_timeout(Duration::from_secs(30)).is_ok());
     }
 
     #[test]

@@ -19,7 +19,7 @@ use core::cell::{Cell, RefCell};
 use core::future::Future;
 use core::mem::{self, ManuallyDrop};
 use core::pin::Pin;
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 use core::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
 use crate::net::Wait;
@@ -30,6 +30,10 @@ use crate::{Termination, console, entropy, net, platform, time};
 /// After so many polls, or as many as there were tasks to run, a round ends though some can run: so busy
 /// tasks keep neither timers nor devices waiting for long.
 const POLLS: usize = 64;
+
+/// In the end so many tasks that were spawned by what was dropped are dropped as well. What then still
+/// spawns is left as it is: it would never come to an end.
+const LATE: usize = 4_096;
 
 platform::local::local! {
     // Empty whenever a thread may end, so that there is nothing to be dropped with it.
@@ -79,10 +83,10 @@ pub(crate) fn spawn<F>(future: F, end: impl FnMut(F::Output) + 'static) -> Id
 where
     F: Future + 'static,
 {
-    let inbox = TASKS.with(|tasks| tasks.borrow().inbox.as_ref().map(Inbox::number));
-    let inbox = inbox.expect("a task is spawned from within block_on");
+    let number = TASKS.with(|tasks| tasks.borrow().number());
+    let number = number.expect("a task is spawned from within block_on");
     let task = Task::new(Whole { future, end });
-    TASKS.with(|tasks| tasks.borrow_mut().add(inbox, task))
+    TASKS.with(|tasks| tasks.borrow_mut().add(number, task))
 }
 
 /// Drops a task's future in the next round, unless it has ended by then.
@@ -113,6 +117,8 @@ where
         }
         net::poll_host(match time::next_deadline() {
             _ if can_run() > 0 => Wait::No,
+            // It was set in this round, for a time long past.
+            Some(deadline) if deadline <= time::now_coarse() => Wait::No,
             Some(deadline) => Wait::Until(deadline),
             None => Wait::Forever,
         });
@@ -129,6 +135,8 @@ fn can_run() -> usize {
 struct Tasks {
     // There while they are run.
     inbox: Option<Inbox>,
+    // The number of the one that was there, while what is left is dropped.
+    closed: Option<u16>,
     // By the tasks' indices.
     entries: Vec<Entry>,
     // The first of the entries in the queue, the last if there is one, and how many there are.
@@ -231,6 +239,7 @@ impl Tasks {
     const fn new() -> Self {
         Self {
             inbox: None,
+            closed: None,
             entries: Vec::new(),
             first: END,
             last: END,
@@ -238,6 +247,11 @@ impl Tasks {
             free: END,
             spawned: 0,
         }
+    }
+
+    /// What tasks are spawned with, if any may be.
+    fn number(&self) -> Option<u16> {
+        self.inbox.as_ref().map(Inbox::number).or(self.closed)
     }
 
     fn add(&mut self, inbox: u16, task: Task) -> Id {
@@ -305,6 +319,17 @@ impl Tasks {
         })
     }
 
+    /// Takes out a task of those that are in the queue, as all are that were never polled.
+    fn take_any(&mut self) -> Option<Task> {
+        loop {
+            match self.next()? {
+                Turn::Poll(id, _) => return self.remove(id.index()),
+                Turn::Drop(task) if task.is_some() => return task,
+                Turn::Drop(_) => {}
+            }
+        }
+    }
+
     /// Takes a task out, if it is there. Who drops it must leave the table free for it to use. An entry
     /// in the queue is not free before its turn.
     #[cold]
@@ -352,7 +377,7 @@ impl Id {
     }
 
     fn waker(self) -> Waker {
-        let data = core::ptr::without_provenance(self.0 as usize);
+        let data = ptr::without_provenance(self.0 as usize);
         // SAFETY: a waker's functions must do what their names say, from any thread. These never follow
         // `data`, which is a number: to clone it is to copy it, dropping it does nothing, and `wake`
         // uses only this thread's own tasks and other threads' inboxes, which are behind locks.
@@ -370,6 +395,17 @@ fn wake(data: *const ()) {
     }
 }
 
+/// Whether a waker is that of a task of this thread that has ended.
+#[cfg(feature = "embassy-time")]
+pub(crate) fn has_ended(waker: &Waker) -> bool {
+    let id = Id(waker.data().addr() as u64);
+    ptr::eq(waker.vtable(), &WAKER)
+        && TASKS.with(|tasks| {
+            let mut tasks = tasks.borrow_mut();
+            tasks.number() == Some(id.inbox()) && tasks.entry(id).is_none()
+        })
+}
+
 /// Wakes a task that is not in this thread's table: it is another thread's, or has ended.
 #[cold]
 #[inline(never)]
@@ -381,7 +417,10 @@ fn wake_elsewhere(id: Id) {
 }
 
 /// While it is there, this thread's tasks are run.
-struct Open;
+struct Open {
+    // The number with which tasks could be spawned before: what is dropped in the end may itself run some.
+    before: Option<u16>,
+}
 
 impl Open {
     fn new() -> Self {
@@ -389,15 +428,28 @@ impl Open {
             let mut tasks = tasks.borrow_mut();
             assert!(tasks.inbox.is_none(), "block_on was called from within block_on");
             tasks.inbox = Some(Inbox::open());
-        });
-        Self
+            Self { before: tasks.closed.take() }
+        })
     }
 }
 
 impl Drop for Open {
-    /// Drops what is left, where it may still use the table.
+    /// Drops what is left, and what is spawned by that, where it may still use the table.
     fn drop(&mut self) {
-        let left = TASKS.with(|tasks| mem::replace(&mut *tasks.borrow_mut(), Tasks::new()));
+        let closed = |closed| Tasks { closed, ..Tasks::new() };
+        let left = TASKS.with(|tasks| {
+            let mut tasks = tasks.borrow_mut();
+            let number = tasks.number();
+            mem::replace(&mut *tasks, closed(number))
+        });
         drop(left);
+        for _ in 0..LATE {
+            let Some(task) = TASKS.with(|tasks| tasks.borrow_mut().take_any()) else { break };
+            drop(task);
+        }
+        let late = TASKS.with(|tasks| mem::replace(&mut *tasks.borrow_mut(), closed(self.before)));
+        if late.queued > 0 {
+            mem::forget(late);
+        }
     }
 }

@@ -64,18 +64,25 @@ pub(crate) fn poll_host(wait: Wait) {
         };
         let ready = told & readiness.acquired.get();
         // The host tells of a frame until it is read: what comes for nobody is thrown away.
-        (0..u64::BITS as usize)
-            .filter(|handle| (told & !ready) & (1 << handle) != 0)
-            .for_each(platform::net::discard);
+        handles(told & !ready).for_each(platform::net::discard);
         readiness.readable.set(readiness.readable.get() | ready);
-        for (handle, receiver) in readiness.receivers.borrow_mut().iter_mut().enumerate() {
-            if ready & (1 << handle) != 0
-                && let Some(waker) = receiver.take()
-            {
+        for handle in handles(ready) {
+            // A device that was acquired has a place.
+            let receiver = readiness.receivers.borrow_mut()[handle].take();
+            if let Some(waker) = receiver {
                 waker.wake();
             }
         }
     });
+}
+
+/// The devices whose bits are set.
+fn handles(mut bits: u64) -> impl Iterator<Item = usize> {
+    core::iter::from_fn(move || {
+        let handle = bits.trailing_zeros();
+        bits &= bits.wrapping_sub(1);
+        (handle < u64::BITS).then_some(handle as usize)
+    })
 }
 
 /// Takes the network device of this name: one of those in `#[mkernel::main(net = "…")]`.
@@ -97,6 +104,8 @@ pub fn acquire(name: &str) -> Result<NetDevice, AcquireError> {
             return Err(AcquireError::InUse { name: name.to_string() });
         }
         readiness.acquired.set(readiness.acquired.get() | bit);
+        // What has come before is not told of again.
+        readiness.readable.set(readiness.readable.get() | bit);
         let mut receivers = readiness.receivers.borrow_mut();
         let length = receivers.len().max(port.handle() + 1);
         receivers.resize(length, None);

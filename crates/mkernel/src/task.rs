@@ -230,6 +230,88 @@ mod tests {
         });
     }
 
+    /// Does something when it is dropped.
+    struct OnDrop<F: FnMut()>(F);
+
+    impl<F: FnMut()> Drop for OnDrop<F> {
+        fn drop(&mut self) {
+            (self.0)();
+        }
+    }
+
+    #[test]
+    fn what_is_dropped_in_the_end_may_spawn_and_that_is_dropped_as_well() {
+        let dropped = Rc::new(Cell::new(0));
+        let count = |dropped: &Rc<Cell<u32>>| {
+            let dropped = Rc::clone(dropped);
+            OnDrop(move || dropped.set(dropped.get() + 1))
+        };
+        let (first, second) = (count(&dropped), count(&dropped));
+        let output = block_on(async move {
+            let mut second = Some(second);
+            let goodbye = OnDrop(move || {
+                let second = second.take();
+                spawn(async move {
+                    drop(second);
+                    unreachable!("it is not run");
+                });
+            });
+            spawn(async move {
+                future::pending::<()>().await;
+                drop((first, goodbye));
+            });
+            yield_now().await;
+            7
+        });
+        assert_eq!((output, dropped.get()), (7, 2));
+    }
+
+    #[test]
+    fn what_spawns_whenever_it_is_dropped_comes_to_an_end() {
+        fn again(dropped: Rc<Cell<u32>>) {
+            let guard = OnDrop({
+                let dropped = Rc::clone(&dropped);
+                move || {
+                    dropped.set(dropped.get() + 1);
+                    again(Rc::clone(&dropped));
+                    again(Rc::clone(&dropped));
+                }
+            });
+            spawn(async move {
+                future::pending::<()>().await;
+                drop(guard);
+            });
+        }
+        let dropped = Rc::new(Cell::new(0));
+        block_on({
+            let dropped = Rc::clone(&dropped);
+            async move { again(dropped) }
+        });
+        assert!(dropped.get() > 100);
+        // The thread can run tasks again.
+        assert_eq!(block_on(async { spawn(async { 7 }).await }), Ok(7));
+    }
+
+    #[test]
+    fn what_is_dropped_in_the_end_may_run_tasks_of_its_own_and_then_spawn() {
+        let seen = Rc::new(Cell::new(0));
+        block_on({
+            let seen = Rc::clone(&seen);
+            async move {
+                let guard = OnDrop(move || {
+                    seen.set(block_on(async { spawn(async { 5 }).await.unwrap() }));
+                    spawn(async { unreachable!("it is not run") });
+                });
+                spawn(async move {
+                    future::pending::<()>().await;
+                    drop(guard);
+                });
+                yield_now().await;
+            }
+        });
+        assert_eq!(seen.get(), 5);
+    }
+
     #[test]
     fn tasks_run_in_the_order_in_which_they_are_woken() {
         block_on(async {

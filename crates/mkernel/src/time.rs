@@ -45,12 +45,10 @@ pub(crate) fn boot() -> Instant {
 pub(crate) fn start_round() {
     let now = now();
     ROUND.with(|round| round.set(now));
-    TIME.with(|time| {
-        let mut timers = time.timers.borrow_mut();
-        while let Some(waker) = timers.pop(now) {
-            waker.wake();
-        }
-    });
+    // Whoever is woken may set another timer at once.
+    while let Some(waker) = TIME.with(|time| time.timers.borrow_mut().pop(now)) {
+        waker.wake();
+    }
 }
 
 /// Gives access to all who wait for a point in time.
@@ -121,11 +119,16 @@ impl Sleep {
         self.deadline
     }
 
-    /// Lets it wait for another point in time.
+    /// Lets it wait for another point in time, and whoever waits for it wait on.
     pub fn reset(&mut self, deadline: Instant) {
         if deadline != self.deadline {
-            self.forget();
             self.deadline = deadline;
+            if let Some(place) = &self.place
+                && !TIME.with(|time| time.timers.borrow_mut().put_off(place, deadline))
+            {
+                // It has fired.
+                self.place = None;
+            }
         }
     }
 
@@ -265,6 +268,52 @@ mod tests {
             sleep.await;
             assert!(now() - start < Duration::from_secs(3600));
             assert_eq!(waiting(), 0);
+        });
+    }
+
+    #[test]
+    fn who_waits_for_a_sleep_is_woken_also_if_another_brings_it_forward() {
+        block_on(async {
+            let shared = alloc::rc::Rc::new(RefCell::new(sleep(Duration::from_secs(3600))));
+            let waiter = spawn({
+                let shared = shared.clone();
+                future::poll_fn(move |cx| Pin::new(&mut *shared.borrow_mut()).poll(cx))
+            });
+            yield_now().await;
+            shared.borrow_mut().reset(now() + SHORT);
+            assert_eq!(waiting(), 1);
+            assert_eq!(timeout(Duration::from_secs(30), waiter).await, Ok(Ok(())));
+            // Once it is over it can be waited for again.
+            shared.borrow_mut().reset(now() + SHORT);
+            let again = future::poll_fn(|cx| Pin::new(&mut *shared.borrow_mut()).poll(cx));
+            assert_eq!(timeout(Duration::from_secs(30), again).await, Ok(()));
+            assert_eq!(waiting(), 0);
+        });
+    }
+
+    /// Sets a timer as soon as it is woken, as one does that runs its task at once.
+    struct AtOnce;
+
+    impl std::task::Wake for AtOnce {
+        fn wake(self: std::sync::Arc<Self>) {
+            let mut another = pin!(sleep(SHORT));
+            assert!(
+                another
+                    .as_mut()
+                    .poll(&mut Context::from_waker(std::task::Waker::noop()))
+                    .is_pending()
+            );
+        }
+    }
+
+    #[test]
+    fn whoever_is_woken_may_set_a_timer_at_once() {
+        block_on(async {
+            let waker = std::sync::Arc::new(AtOnce).into();
+            let mut first = pin!(sleep(SHORT));
+            assert!(first.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            sleep(SHORT * 2).await;
+            assert!(first.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
         });
     }
 

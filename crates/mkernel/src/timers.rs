@@ -63,6 +63,17 @@ impl Timers {
         place.get().map(|at| self.take(at))
     }
 
+    /// Lets a timer wait for another point in time; `false` if it is out.
+    pub(crate) fn put_off(&mut self, place: &Place, deadline: Instant) -> bool {
+        let Some(at) = place.get() else { return false };
+        self.count += 1;
+        self.heap[at].deadline = deadline;
+        self.heap[at].number = self.count;
+        self.sink(at);
+        self.rise(at);
+        true
+    }
+
     fn take(&mut self, at: usize) -> Waker {
         let timer = self.heap.swap_remove(at);
         timer.place.set(None);
@@ -133,6 +144,15 @@ mod tests {
             assert!(timers.waker(&places[index]).is_some());
             assert!(timers.remove(&places[index]).is_some());
             assert!(timers.remove(&places[index]).is_none());
+            assert!(!timers.put_off(&places[index], at(0)));
+        }
+        // Those that are put off, or brought forward, go as if they had come then.
+        let mut deadlines = deadlines;
+        for step in 0..left.len() / 2 {
+            let index = left.remove(step);
+            deadlines[index] = 1 + deadlines[index] * 59 % 100;
+            assert!(timers.put_off(&places[index], at(deadlines[index])));
+            left.push(index);
         }
         // Of those that wait for the same, the first that came is the first to go.
         left.sort_by_key(|&index| deadlines[index]);

@@ -30,7 +30,8 @@ impl Trigger {
     /// Lets it happen. The second time does nothing.
     pub fn fire(&self) {
         if !self.state.fired.replace(true) {
-            self.state.waiting.borrow().wake_all();
+            // Nobody comes any more: whoever is woken finds that it has fired.
+            self.state.waiting.take().wake_all();
         }
     }
 
@@ -107,6 +108,32 @@ mod tests {
             trigger.fired().await;
             assert!(trigger.is_fired());
         });
+    }
+
+    std::thread_local! {
+        static FIRED: Trigger = Trigger::new();
+    }
+
+    /// Waits for the trigger as soon as it is woken, as one does that runs its task at once.
+    struct AtOnce;
+
+    impl std::task::Wake for AtOnce {
+        fn wake(self: std::sync::Arc<Self>) {
+            let mut fired = FIRED.with(Trigger::fired);
+            let mut cx = Context::from_waker(core::task::Waker::noop());
+            assert!(Pin::new(&mut fired).poll(&mut cx).is_ready());
+        }
+    }
+
+    #[test]
+    fn whoever_is_woken_may_wait_for_it_at_once() {
+        let waker = std::sync::Arc::new(AtOnce).into();
+        let mut waits = FIRED.with(|trigger| [trigger.fired(), trigger.fired()]);
+        for wait in &mut waits {
+            assert!(Pin::new(wait).poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+        FIRED.with(Trigger::fire);
+        drop(waits);
     }
 
     #[test]

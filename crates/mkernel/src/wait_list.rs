@@ -8,6 +8,10 @@ use core::task::Waker;
 /// Whoever waits registers before it returns `Pending`, and is woken by [`WaitList::wake_all`].
 /// It must take itself off when it stops waiting, so that a wait that is given up leaves nothing
 /// behind.
+///
+/// Wakers are called while the list is in use, and in `mnet` the stack. One is to let its task run
+/// later, as executors have it: a waker that runs its task where it is called finds things in use there,
+/// and panics.
 #[derive(Debug, Default)]
 pub struct WaitList {
     // Most lists are of one. It has come before all others.

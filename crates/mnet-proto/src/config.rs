@@ -245,6 +245,9 @@ impl Config {
         if self.ephemeral_ports.is_empty() || *self.ephemeral_ports.start() == 0 {
             return Err(ConfigError::EphemeralPorts);
         }
+        if self.transmit_queue == 0 {
+            return Err(ConfigError::TransmitQueue);
+        }
         Ok(())
     }
 }
@@ -330,6 +333,9 @@ pub enum ConfigError {
     /// The range of ephemeral ports is empty, or has port 0.
     #[error("the range of ephemeral ports is empty or has 0")]
     EphemeralPorts,
+    /// No frame may wait for the device: then none can be sent.
+    #[error("a transmit queue of 0 frames sends none: 1 is the least")]
+    TransmitQueue,
 }
 
 #[cfg(test)]
@@ -376,6 +382,9 @@ mod tests {
             check("10.0.0.2/24", None, 67).unwrap_err(),
             "the link's MTU of 67 is too small: 68 is the least, and 1280 for IPv6"
         );
+        let config = Config { transmit_queue: 0, ..Config::default() };
+        let error = config.check(1_500).unwrap_err();
+        assert_eq!(error.to_string(), "a transmit queue of 0 frames sends none: 1 is the least");
     }
 
     #[test]

@@ -99,6 +99,13 @@ impl Stack {
         self.ip.addresses()
     }
 
+    /// How often the host's addresses have changed: one was added, is used, is another host's, or was
+    /// removed.
+    #[must_use]
+    pub fn address_changes(&self) -> u64 {
+        self.ip.address_changes
+    }
+
     /// Whether the host has an address that it may use.
     #[must_use]
     pub fn has_address(&self) -> bool {
@@ -304,6 +311,10 @@ impl Stack {
     fn act(&mut self, now: Instant) {
         self.ip.act(now);
         self.next_rare = self.rare_timeout();
+        if self.gone {
+            // There is nobody who would take them out.
+            self.outgoing().clear();
+        }
     }
 
     /// When something has to be done of what a datagram's way changes nothing about.

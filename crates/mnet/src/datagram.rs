@@ -158,16 +158,16 @@ impl Future for Reply {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Datagram { shared, inner } = self.datagram.take().expect("a reply is sent once");
         let mut state = shared.state.borrow_mut();
-        if state.host.is_congested() {
+        if !state.may_send() {
             state.senders.register(&mut self.key, cx.waker());
+            state.let_others_run(cx.waker());
             drop(state);
             self.datagram = Some(Datagram { shared, inner });
             return Poll::Pending;
         }
         state.senders.remove(&mut self.key);
-        state.host.udp_reply(now_coarse(), inner)?;
         state.wake_driver();
-        Poll::Ready(Ok(()))
+        Poll::Ready(state.host.udp_reply(now_coarse(), inner))
     }
 }
 

@@ -3,6 +3,7 @@
 use alloc::collections::VecDeque;
 use alloc::rc::Weak;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::future::{Future, poll_fn};
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -26,16 +27,22 @@ pub(crate) fn drive(
         device,
         name,
         drained: false,
+        untold: Vec::new(),
+        address_changes: 0,
         due: Instant::FAR_FUTURE,
         timer: sleep_until(Instant::FAR_FUTURE),
     };
     poll_fn(move |cx| {
         let Some(shared) = shared.upgrade() else { return Poll::Ready(()) };
-        let mut state = shared.state.borrow_mut();
-        match driver.turn(cx, &shared, &mut state) {
+        let turn = driver.turn(cx, &shared, &mut shared.state.borrow_mut());
+        // Whoever writes the log may send it by this stack.
+        if !driver.untold.is_empty() {
+            driver.tell();
+        }
+        match turn {
             Ok(()) => Poll::Pending,
             Err(Gone) => {
-                driver.give_up(&mut state);
+                driver.give_up(&shared);
                 Poll::Ready(())
             }
         }
@@ -47,6 +54,10 @@ struct Driver<D> {
     name: String,
     // The device had no more frames when it was last asked.
     drained: bool,
+    // What has become of addresses in this turn.
+    untold: Vec<AddressEvent>,
+    // How often addresses had changed when it was last looked at.
+    address_changes: u64,
     // When the stack wants to be told the time, as it has said last.
     due: Instant,
     timer: Sleep,
@@ -63,6 +74,7 @@ impl<D: Device> Driver<D> {
     ) -> Result<(), Gone> {
         let now = now_coarse();
         state.driver_woken = false;
+        state.calls = 0;
         self.send(cx, state)?;
         self.receive(cx, now, shared, state)?;
         if self.due <= now {
@@ -71,19 +83,22 @@ impl<D: Device> Driver<D> {
         while let Some(event) = state.host.poll_event() {
             match event {
                 Event::Readable(socket) => state.readers(socket).wake_all(),
-                Event::Address(event) => {
-                    self.tell(&event);
-                    state.ready.wake_all();
-                }
+                Event::Address(event) => self.untold.push(event),
                 _ => {}
             }
+        }
+        if state.host.address_changes() != self.address_changes {
+            self.address_changes = state.host.address_changes();
+            state.ready.wake_all();
         }
         let may_send = self.send(cx, state)?;
         if !state.senders.is_empty() && !state.host.is_congested() {
             state.senders.wake_all();
         }
         // Whoever has frames to send wakes the driver by this.
-        state.driver.clone_from(cx.waker());
+        if let Some(driver) = &mut state.driver {
+            driver.clone_from(cx.waker());
+        }
         self.drained = self.drained && self.device.poll_receive(cx).is_pending();
         self.due = state.host.poll_timeout().unwrap_or(Instant::FAR_FUTURE);
         if !self.drained || may_send || self.is_time(cx, now) {
@@ -134,22 +149,27 @@ impl<D: Device> Driver<D> {
         Ok(!outgoing.is_empty() && self.device.poll_transmit(cx).is_ready())
     }
 
-    /// Tells whoever reads the log of an address.
+    /// Tells whoever reads the log of addresses.
     #[cold]
     #[inline(never)]
-    fn tell(&self, event: &AddressEvent) {
-        let bad = matches!(event, AddressEvent::Conflict(_) | AddressEvent::NoDhcpServer);
-        let level = if bad { log::Level::Warn } else { log::Level::Info };
-        log::log!(target: "mnet", level, "{}: {event}", self.name);
+    fn tell(&mut self) {
+        for event in self.untold.drain(..) {
+            let bad = matches!(event, AddressEvent::Conflict(_) | AddressEvent::NoDhcpServer);
+            let level = if bad { log::Level::Warn } else { log::Level::Info };
+            log::log!(target: "mnet", level, "{}: {event}", self.name);
+        }
     }
 
     /// Tells everybody that the device is gone.
     #[cold]
     #[inline(never)]
-    fn give_up(&self, state: &mut State<Stack>) {
-        log::error!("{}: {Gone}", self.name);
+    fn give_up(&self, shared: &Shared<Stack>) {
+        let mut state = shared.state.borrow_mut();
         state.host.handle_gone();
+        state.driver = None;
         state.wake_all();
+        drop(state);
+        log::error!("{}: {Gone}", self.name);
     }
 
     /// Sets the timer, and says whether its time has come already.

@@ -250,7 +250,7 @@ impl Udp {
         let udp = udp::Udp::new(config);
         let network = (ipv4, ipv6);
         let layers = Layers { udp, network, stats: Stats::default(), gone: false };
-        let shared = Shared::new(pool, layers);
+        let shared = Shared::new(pool, layers, None);
         let input = UdpInput { layers: Rc::downgrade(&shared) as Weak<Shared<dyn Input>> };
         (Self::new(shared), input)
     }

@@ -21,25 +21,25 @@ pub(crate) struct SendTo<'a> {
 }
 
 impl SendTo<'_> {
-    /// Sends it, if the device takes frames now.
+    /// Sends it, if something can be sent now.
     pub(crate) fn send_now(self) -> Result<(), SendError> {
-        let sent = self.send(&mut self.shared.state.borrow_mut());
-        sent.unwrap_or(Err(SendError::WouldBlock))
+        let mut state = self.shared.state.borrow_mut();
+        self.check(&mut state)?;
+        if !state.may_send_now() {
+            return Err(SendError::WouldBlock);
+        }
+        self.send(&mut state)
     }
 
-    /// Sends it, unless so many frames wait for the device that it should wait itself.
     #[inline]
-    fn send(&self, state: &mut State) -> Option<Result<(), SendError>> {
-        if let Some(socket) = self.socket
-            && let Err(error) = state.check(socket)
-        {
-            return Some(Err(error));
-        }
-        if state.host.is_congested() {
-            return None;
-        }
-        let packet = self.shared.packet_of(self.payload);
-        Some(packet.and_then(|packet| state.send(self.local, self.to, packet)))
+    fn check(&self, state: &mut State) -> Result<(), SendError> {
+        self.socket.map_or(Ok(()), |socket| state.check(socket))
+    }
+
+    #[inline]
+    fn send(&self, state: &mut State) -> Result<(), SendError> {
+        let packet = self.shared.packet_of(self.payload)?;
+        state.send(self.local, self.to, packet)
     }
 }
 
@@ -49,16 +49,14 @@ impl Future for SendTo<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let shared = self.shared;
         let mut state = shared.state.borrow_mut();
-        match self.send(&mut state) {
-            Some(sent) => {
-                state.senders.remove(&mut self.key);
-                Poll::Ready(sent)
-            }
-            None => {
-                state.senders.register(&mut self.key, cx.waker());
-                Poll::Pending
-            }
+        let checked = self.check(&mut state);
+        if checked.is_ok() && !state.may_send() {
+            state.senders.register(&mut self.key, cx.waker());
+            state.let_others_run(cx.waker());
+            return Poll::Pending;
         }
+        state.senders.remove(&mut self.key);
+        Poll::Ready(checked.and_then(|()| self.send(&mut state)))
     }
 }
 

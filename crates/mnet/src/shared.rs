@@ -17,6 +17,9 @@ use netdev::{Packet, Pool};
 use crate::error::RecvError;
 use crate::host::Host;
 
+/// So often tasks may send, or be told that the device is gone, before others have their turn.
+const CALLS: usize = 256;
+
 /// `H` is a stack, or whatever else the API stands on.
 pub(crate) struct Shared<H: ?Sized = Host> {
     pub(crate) pool: Pool,
@@ -24,12 +27,16 @@ pub(crate) struct Shared<H: ?Sized = Host> {
 }
 
 pub(crate) struct State<H: ?Sized = Host> {
-    /// The task that moves frames, and whether it has been woken since it last moved any.
-    pub(crate) driver: Waker,
+    /// The task that moves frames, while there is one, and whether it has been woken since it last moved
+    /// any.
+    pub(crate) driver: Option<Waker>,
     pub(crate) driver_woken: bool,
+    /// How often tasks have sent, or were told that the device is gone, since the driver last ran, or one
+    /// of them has let all others run.
+    pub(crate) calls: usize,
     /// Who waits for the device to take frames.
     pub(crate) senders: WaitList,
-    /// Who waits for an address.
+    /// Who waits for an address, or for addresses to change.
     pub(crate) ready: WaitList,
     /// By the sockets' numbers.
     sockets: Vec<Socket>,
@@ -56,10 +63,11 @@ struct Polled {
 }
 
 impl<H> Shared<H> {
-    pub(crate) fn new(pool: Pool, host: H) -> Rc<Self> {
+    pub(crate) fn new(pool: Pool, host: H, driver: Option<Waker>) -> Rc<Self> {
         let state = State {
-            driver: Waker::noop().clone(),
+            driver,
             driver_woken: false,
+            calls: 0,
             senders: WaitList::new(),
             ready: WaitList::new(),
             sockets: Vec::new(),
@@ -90,30 +98,25 @@ impl Shared {
         filled.ok_or(SendError::NoBuffer)
     }
 
-    /// Whether so many frames wait for the device that more should wait themselves.
-    pub(crate) fn is_congested(&self) -> bool {
-        self.state.borrow().host.is_congested()
-    }
-
-    /// Waits until few enough frames wait for the device.
+    /// Waits until something can be sent.
     pub(crate) fn uncongested(&self) -> Until<'_> {
-        self.until(|host| !host.is_congested(), |state| &mut state.senders)
+        self.until(|state| !state.is_congested(), |state| &mut state.senders)
     }
 
     /// Waits until nothing waits, for the device or for a neighbour.
     pub(crate) fn flushed(&self) -> Until<'_> {
-        self.until(|host| host.is_flushed(), |state| &mut state.senders)
+        self.until(|state| state.host.is_flushed(), |state| &mut state.senders)
     }
 
     /// Waits until the host has an address to use, or never will.
     pub(crate) fn ready(&self) -> Until<'_> {
-        let ready = |host: &Host| host.is_gone() || host.has_address();
+        let ready = |State { host, .. }: &State| host.is_gone() || host.has_address();
         self.until(ready, |state| &mut state.ready)
     }
 
     fn until(
         &self,
-        enough: fn(&Host) -> bool,
+        enough: fn(&State) -> bool,
         waiting: fn(&mut State) -> &mut WaitList,
     ) -> Until<'_> {
         Until { shared: self, enough, waiting, key: WaitKey::default() }
@@ -148,6 +151,9 @@ impl Shared {
         cx: &mut Context<'_>,
     ) -> Poll<T::Output> {
         let mut state = self.state.borrow_mut();
+        if state.host.is_gone() && state.has_to_rest(cx.waker()) {
+            return Poll::Pending;
+        }
         let taken = take.take(&mut state.host, id);
         let Socket { readers, polled } = state.socket(id);
         let Polled { receiver, .. } = &mut **polled.get_or_insert_default();
@@ -163,15 +169,17 @@ impl Shared {
         }
     }
 
-    /// Says whether the device takes frames, or lets the task be woken when it may. Of the tasks that
+    /// Says whether something can be sent, or lets the task be woken when it may. Of the tasks that
     /// ask so for a socket, the last is woken.
     pub(crate) fn poll_uncongested(&self, id: SocketId, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state.borrow_mut();
-        let State { host, senders, sockets, .. } = &mut *state;
+        let congested = state.is_congested();
+        let State { senders, sockets, .. } = &mut *state;
         let Socket { polled, .. } = &mut sockets[usize::from(id.number())];
         let Polled { sender, .. } = &mut **polled.get_or_insert_default();
-        if host.is_congested() {
+        if congested {
             senders.register(sender, cx.waker());
+            state.let_others_run(cx.waker());
             return Poll::Pending;
         }
         senders.remove(sender);
@@ -189,9 +197,30 @@ impl<H: ?Sized> Drop for Shared<H> {
 impl<H: ?Sized> State<H> {
     #[inline]
     pub(crate) fn wake_driver(&mut self) {
-        if !core::mem::replace(&mut self.driver_woken, true) {
-            self.driver.wake_by_ref();
+        if !core::mem::replace(&mut self.driver_woken, true)
+            && let Some(driver) = &self.driver
+        {
+            driver.wake_by_ref();
         }
+    }
+
+    /// Lets a task that has to wait for no more than that go on once all others that can run have had
+    /// their turn.
+    pub(crate) fn let_others_run(&mut self, waker: &Waker) {
+        if self.calls >= CALLS {
+            self.calls = 0;
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Whether a task that may be told yet again that the device is gone has to let others run first.
+    #[cold]
+    #[inline(never)]
+    fn has_to_rest(&mut self, waker: &Waker) -> bool {
+        let tired = self.calls >= CALLS;
+        self.let_others_run(waker);
+        self.calls += 1;
+        tired
     }
 
     fn socket(&mut self, id: SocketId) -> &mut Socket {
@@ -238,6 +267,35 @@ impl State {
         failure.map_or(Ok(()), |error| Err(SendError::DestinationUnreachable(error)))
     }
 
+    /// Whether whoever sends has to wait: so many frames wait for the device, or so much was sent since
+    /// others had their turn.
+    #[inline]
+    pub(crate) fn is_congested(&self) -> bool {
+        self.calls >= CALLS || self.host.is_congested()
+    }
+
+    /// Lets a task send once, unless it has to wait.
+    #[inline]
+    pub(crate) fn may_send(&mut self) -> bool {
+        let may = !self.is_congested();
+        self.calls += usize::from(may);
+        may
+    }
+
+    /// Lets a task send that cannot wait. Where nobody moves frames there is nobody who must have run
+    /// before.
+    pub(crate) fn may_send_now(&mut self) -> bool {
+        if self.host.is_congested() {
+            return false;
+        }
+        let may = self.calls < CALLS || self.driver.is_none();
+        self.calls += usize::from(may);
+        if !may {
+            self.wake_driver();
+        }
+        may
+    }
+
     /// Sends a packet's window as the payload of a datagram.
     pub(crate) fn send(
         &mut self,
@@ -245,9 +303,9 @@ impl State {
         to: Destination,
         packet: Packet,
     ) -> Result<(), SendError> {
-        self.host.udp_send(now_coarse(), local, to, packet)?;
+        // Also if it is not sent the neighbour may be asked for.
         self.wake_driver();
-        Ok(())
+        self.host.udp_send(now_coarse(), local, to, packet)
     }
 
     fn with_place(&mut self, id: SocketId) -> SocketId {
@@ -368,14 +426,18 @@ impl<T: Take> Future for Receive<'_, T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T::Output> {
         let Self { shared, socket, take, key } = &mut *self;
         let mut state = shared.state.borrow_mut();
+        if state.host.is_gone() && state.has_to_rest(cx.waker()) {
+            return Poll::Pending;
+        }
+        let Some(taken) = take.take(&mut state.host, *socket) else {
+            // Whoever was woken in vain keeps its place: it is woken before those who get something.
+            state.readers(*socket).register(key, cx.waker());
+            return Poll::Pending;
+        };
         if key.is_taken() {
             state.readers(*socket).remove(key);
         }
-        if let Some(taken) = take.take(&mut state.host, *socket) {
-            return Poll::Ready(taken);
-        }
-        state.readers(*socket).register(key, cx.waker());
-        Poll::Pending
+        Poll::Ready(taken)
     }
 }
 
@@ -398,7 +460,7 @@ impl<T> Receive<'_, T> {
 /// The future of [`Shared::uncongested`], [`Shared::flushed`] and [`Shared::ready`].
 pub(crate) struct Until<'a> {
     shared: &'a Shared,
-    enough: fn(&Host) -> bool,
+    enough: fn(&State) -> bool,
     waiting: fn(&mut State) -> &mut WaitList,
     key: WaitKey,
 }
@@ -409,10 +471,11 @@ impl Future for Until<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Self { shared, enough, waiting, key } = &mut *self;
         let mut state = shared.state.borrow_mut();
-        if enough(&state.host) {
+        if enough(&state) {
             return Poll::Ready(());
         }
         waiting(&mut state).register(key, cx.waker());
+        state.let_others_run(cx.waker());
         Poll::Pending
     }
 }

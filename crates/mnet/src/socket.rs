@@ -65,9 +65,9 @@ impl UdpSocket {
     /// [`SendError`], if there is no way to the peer; [`SendError::FamilyMismatch`], if the socket is
     /// bound to an address of the other family.
     pub fn connect(&self, peer: impl Into<SocketAddr>) -> Result<(), SendError> {
-        let Self { shared, id, .. } = self;
+        let (Self { shared, id, .. }, peer) = (self, peer.into());
         let mut state = shared.state.borrow_mut();
-        state.host.udp_connect(now_coarse(), *id, Some(peer.into()))
+        state.host.udp_connect(now_coarse(), *id, Some(peer))
     }
 
     /// Lets it speak to everybody again.
@@ -105,9 +105,9 @@ impl UdpSocket {
     /// # Errors
     /// [`JoinError`], which says why not.
     pub fn join(&self, group: impl Into<IpAddr>, filter: Filter) -> Result<(), JoinError> {
-        let Self { shared, id, .. } = self;
+        let (Self { shared, id, .. }, group) = (self, group.into());
         let mut state = shared.state.borrow_mut();
-        state.host.udp_join(now_coarse(), *id, group.into(), filter)?;
+        state.host.udp_join(now_coarse(), *id, group, filter)?;
         state.wake_driver();
         Ok(())
     }
@@ -115,9 +115,9 @@ impl UdpSocket {
     /// Leaves a group, as RFC 3376 §5.1 and RFC 3810 §6.1 say; `false` if it was not in it. A socket
     /// that is dropped leaves all.
     pub fn leave(&self, group: impl Into<IpAddr>) -> bool {
-        let Self { shared, id, .. } = self;
+        let (Self { shared, id, .. }, group) = (self, group.into());
         let mut state = shared.state.borrow_mut();
-        let left = state.host.udp_leave(now_coarse(), *id, group.into());
+        let left = state.host.udp_leave(now_coarse(), *id, group);
         state.wake_driver();
         left
     }
@@ -207,8 +207,9 @@ impl UdpSocket {
     /// # Errors
     /// [`SendError::RouteNotFound`] if there is no way there.
     pub fn path_mtu(&self, destination: impl Into<IpAddr>) -> Result<u16, SendError> {
+        let destination = destination.into();
         let mut state = self.shared.state.borrow_mut();
-        state.host.path_mtu(now_coarse(), destination.into())
+        state.host.path_mtu(now_coarse(), destination)
     }
 
     /// Its counters, as they are now.

@@ -6,14 +6,16 @@ use core::fmt;
 use core::future::{Future, IntoFuture};
 use core::net::IpAddr;
 use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
 
+use mkernel::{WaitKey, now_coarse};
 use mnet_proto::{Address, AddressError, Config, ConfigError, IpCidr, Lease, RouteError, Stats};
 use netdev::{Device, Instant};
 
 use crate::arguments::config_from_args;
 use crate::driver::drive;
 use crate::error::StackError;
-use crate::shared::Shared;
+use crate::shared::{Shared, State};
 use crate::udp::Udp;
 
 /// Sets up a stack on the network device of this name, one of those in
@@ -101,8 +103,10 @@ impl Stack {
         let mut seed = [0; 32];
         mkernel::fill_random(&mut seed);
         let pool = config.pool(device.mtu())?;
-        let stack = mnet_proto::Stack::new(config, &device, pool, mkernel::now(), seed)?;
-        let shared = Shared::new(stack.pool().clone(), stack);
+        let stack = mnet_proto::Stack::new(config, &device, pool, now_coarse(), seed)?;
+        // Who that is it says in its first turn.
+        let driver = Waker::noop().clone();
+        let shared = Shared::new(stack.pool().clone(), stack, Some(driver));
         mkernel::spawn(drive(Rc::downgrade(&shared), device, name));
         Ok(Self { shared })
     }
@@ -125,6 +129,47 @@ impl Stack {
         self.shared.state.borrow().host.addresses().collect()
     }
 
+    /// Waits until the host's addresses are others than they are at this call: one was added, is used,
+    /// is another host's, or was removed. Also if the device is gone, from when on none changes.
+    ///
+    /// Whoever looks at [`Stack::addresses`] and then calls this, without awaiting anything in between,
+    /// misses nothing. Cancel-safe.
+    ///
+    /// ```
+    /// use core::net::IpAddr;
+    ///
+    /// use mnet::{Ipv6Cidr, Origin, Stack};
+    ///
+    /// /// Waits until an address of IPv6 is used that reaches further than the link.
+    /// async fn reaches_far(stack: &Stack) -> IpAddr {
+    ///     loop {
+    ///         let far = stack.addresses().into_iter().find(|own| {
+    ///             let v6 = own.cidr.address().is_ipv6();
+    ///             v6 && own.origin != Origin::LinkLocal && !own.tentative
+    ///         });
+    ///         match far {
+    ///             Some(own) => return own.cidr.address(),
+    ///             None => stack.addresses_changed().await,
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// # snippets::two_hosts(async |ours, theirs| {
+    /// # drop(theirs);
+    /// let task = mkernel::spawn({
+    ///     let stack = ours.clone();
+    ///     async move { reaches_far(&stack).await }
+    /// });
+    /// let address = Ipv6Cidr::new("fd00::1".parse().unwrap(), 64).unwrap();
+    /// ours.add_address(address)?;
+    /// assert_eq!(task.await?, IpAddr::from(address.address()));
+    /// # Ok(()) });
+    /// ```
+    pub fn addresses_changed(&self) -> impl Future<Output = ()> {
+        let before = self.shared.state.borrow().host.address_changes();
+        Changed { shared: Rc::clone(&self.shared), before, key: WaitKey::default() }
+    }
+
     /// Gives the host an address. One of IPv4 is used at once; one of IPv6 when nobody else has
     /// claimed it for a second (RFC 4862 §5.4). One that another host has is asked for again every
     /// minute.
@@ -142,12 +187,14 @@ impl Stack {
     /// # Errors
     /// [`AddressError`], which says why not.
     pub fn add_address(&self, address: impl Into<IpCidr>) -> Result<(), AddressError> {
-        self.change(|stack, now| stack.add_address(now, address.into()))
+        let address = address.into();
+        self.change(|stack, now| stack.add_address(now, address))
     }
 
     /// Takes an address away; `false` if the host does not have it.
     pub fn remove_address(&self, address: impl Into<IpAddr>) -> bool {
-        self.change(|stack, now| stack.remove_address(now, address.into()))
+        let address = address.into();
+        self.change(|stack, now| stack.remove_address(now, address))
     }
 
     /// Sends what goes to a prefix by a router, or, without one, to neighbours on the link. Of
@@ -160,13 +207,15 @@ impl Stack {
         prefix: impl Into<IpCidr>,
         gateway: Option<IpAddr>,
     ) -> Result<(), RouteError> {
-        self.change(|stack, _| stack.add_route(prefix.into(), gateway))
+        let prefix = prefix.into();
+        self.change(|stack, _| stack.add_route(prefix, gateway))
     }
 
     /// Takes a route away that [`Stack::add_route`] made, or the configuration; `false` if there is
     /// none.
     pub fn remove_route(&self, prefix: impl Into<IpCidr>, gateway: Option<IpAddr>) -> bool {
-        self.change(|stack, _| stack.remove_route(prefix.into(), gateway))
+        let prefix = prefix.into();
+        self.change(|stack, _| stack.remove_route(prefix, gateway))
     }
 
     /// The DNS servers of the network, as DHCP (RFC 2132 §3.8) and routers (RFC 8106) name them, best
@@ -190,7 +239,7 @@ impl Stack {
 
     fn change<T>(&self, change: impl FnOnce(&mut mnet_proto::Stack, Instant) -> T) -> T {
         let mut state = self.shared.state.borrow_mut();
-        let changed = change(&mut state.host, mkernel::now());
+        let changed = change(&mut state.host, now_coarse());
         state.wake_driver();
         changed
     }
@@ -231,5 +280,33 @@ impl Stack {
 impl fmt::Debug for Stack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stack").field("addresses", &self.addresses()).finish_non_exhaustive()
+    }
+}
+
+/// The future of [`Stack::addresses_changed`].
+struct Changed {
+    shared: Rc<Shared<mnet_proto::Stack>>,
+    /// How often they had changed before.
+    before: u64,
+    key: WaitKey,
+}
+
+impl Future for Changed {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { shared, before, key } = &mut *self;
+        let State { host, ready, .. } = &mut *shared.state.borrow_mut();
+        if host.is_gone() || host.address_changes() != *before {
+            return Poll::Ready(());
+        }
+        ready.register(key, cx.waker());
+        Poll::Pending
+    }
+}
+
+impl Drop for Changed {
+    fn drop(&mut self) {
+        self.shared.state.borrow_mut().ready.remove(&mut self.key);
     }
 }

@@ -42,8 +42,9 @@ impl Udp {
     /// # Errors
     /// [`BindError`], which says why not.
     pub fn bind(&self, local: impl Into<Local>) -> Result<UdpSocket, BindError> {
+        let local = local.into();
         let mut state = self.shared.state.borrow_mut();
-        let id = state.bind(local.into())?;
+        let id = state.bind(local)?;
         let local = state.host.udp().local(id).unwrap_or_default();
         drop(state);
         Ok(UdpSocket::new(Rc::clone(&self.shared), id, local))
@@ -54,7 +55,8 @@ impl Udp {
     /// # Errors
     /// [`SendError::RouteNotFound`] if there is no way there.
     pub fn source_for(&self, destination: impl Into<IpAddr>) -> Result<IpAddr, SendError> {
-        self.shared.state.borrow_mut().host.source_for(now_coarse(), destination.into())
+        let destination = destination.into();
+        self.shared.state.borrow_mut().host.source_for(now_coarse(), destination)
     }
 
     /// The host's addresses that something can be sent from now. Those of IP layers that are not a
@@ -252,7 +254,8 @@ pub(crate) async fn send_with(
     length: usize,
     fill: impl FnOnce(&mut [u8]),
 ) -> Result<(), SendError> {
-    if shared.is_congested() {
+    let may_send = shared.state.borrow_mut().may_send();
+    if !may_send {
         shared.uncongested().await;
     }
     shared.send_with(local, to, length, fill)

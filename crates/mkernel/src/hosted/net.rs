@@ -7,6 +7,8 @@ use std::rc::Rc;
 use netdev::{Gone, Mac};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::{Errno, read, write};
+use rustix::net::SocketType;
+use rustix::net::sockopt::socket_type;
 use solo5_abi::manifest::is_name;
 
 use super::local::local;
@@ -102,7 +104,8 @@ pub(crate) fn open(name: &str) -> Option<Port> {
         let (handle, device) = table.iter().enumerate().find(|(_, d)| d.name == name)?;
         let descriptor = Rc::clone(device.descriptor.as_ref()?);
         let mac = device.mac.unwrap_or_else(random_mac);
-        Some(Port { handle, descriptor, mac, mtu: device.mtu })
+        let of_datagrams = socket_type(&descriptor) == Ok(SocketType::DGRAM);
+        Some(Port { handle, descriptor, of_datagrams, mac, mtu: device.mtu })
     })
 }
 
@@ -129,6 +132,8 @@ fn random_mac() -> Mac {
 pub(crate) struct Port {
     handle: usize,
     descriptor: Rc<OwnedFd>,
+    // A socket that has no end: what is read may be empty.
+    of_datagrams: bool,
     mac: Mac,
     mtu: u16,
 }
@@ -153,7 +158,7 @@ impl Port {
     /// Reads a frame and says how long it is; `None` if there is none. What does not fit is lost.
     pub(crate) fn read(&mut self, room: &mut [u8]) -> Result<Option<usize>, Gone> {
         match read(self.descriptor(), room) {
-            Ok(length @ 1..) => Ok(Some(length)),
+            Ok(length) if length > 0 || self.of_datagrams => Ok(Some(length)),
             Err(Errno::AGAIN | Errno::INTR) => Ok(None),
             _ => Err(Gone),
         }
@@ -173,4 +178,77 @@ impl Port {
 
     /// Ends a batch of frames that were written: each has gone out by itself.
     pub(crate) fn flush(&mut self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::IntoRawFd;
+    use std::os::unix::net::{UnixDatagram, UnixStream};
+    use std::time::Duration;
+
+    use netdev::{Device as _, Pool};
+
+    use super::*;
+    use crate::{acquire, block_on, sleep, stats};
+
+    fn attach(descriptor: impl IntoRawFd) {
+        let option = format!("--net:service=@{}", descriptor.into_raw_fd());
+        init(&["service"], &[option]).unwrap();
+    }
+
+    /// Whether the host is asked a few times at most while nothing can be done.
+    async fn rests() -> bool {
+        let before = stats().rounds;
+        sleep(Duration::from_millis(100)).await;
+        stats().rounds - before < 20
+    }
+
+    #[test]
+    fn a_device_that_nobody_reads_lets_the_image_sleep() {
+        let (ours, theirs) = UnixDatagram::pair().unwrap();
+        attach(theirs);
+        block_on(async move {
+            let device = acquire("service").unwrap();
+            ours.send(b"a frame").unwrap();
+            assert!(rests().await);
+            // Whoever acquires it next reads what has come.
+            drop(device);
+            let mut device = acquire("service").unwrap();
+            let readable = core::future::poll_fn(|cx| device.poll_receive(cx));
+            crate::timeout(Duration::from_secs(30), readable).await.unwrap();
+            let mut frames = 0;
+            device.receive(&Pool::new(8, 2_048), 8, &mut |_| frames += 1).unwrap();
+            assert_eq!(frames, 1);
+        });
+    }
+
+    #[test]
+    fn a_device_that_is_gone_lets_the_image_sleep() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        attach(theirs);
+        block_on(async move {
+            let mut device = acquire("service").unwrap();
+            drop(ours);
+            assert!(device.receive(&Pool::new(8, 2_048), 1, &mut |_| ()).is_err());
+            assert!(rests().await);
+            drop(device);
+            assert!(rests().await);
+        });
+    }
+
+    #[test]
+    fn an_empty_datagram_is_no_end_of_a_device() {
+        let (ours, theirs) = UnixDatagram::pair().unwrap();
+        attach(theirs);
+        block_on(async move {
+            let mut device = acquire("service").unwrap();
+            for frame in [&b""[..], b"a frame"] {
+                ours.send(frame).unwrap();
+            }
+            let mut lengths = Vec::new();
+            let mut take = |frame: netdev::Packet| lengths.push(frame.bytes().len());
+            device.receive(&Pool::new(8, 2_048), 8, &mut take).unwrap();
+            assert_eq!(lengths, [0, 7]);
+        });
+    }
 }

@@ -9,6 +9,7 @@ use core::time::Duration;
 
 use netdev::Instant;
 use rustix::buffer::spare_capacity;
+use rustix::event::epoll::EventFlags;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::io::{Errno, read, write};
 use rustix::time::{
@@ -36,7 +37,8 @@ struct Host {
 
 /// Lets the device be waited for, as this handle.
 pub(super) fn add(descriptor: BorrowedFd<'_>, handle: u64) -> Result<(), Errno> {
-    HOST.with(|host| host.add(descriptor, handle))
+    // It is told when something comes, and not again and again while nobody takes it.
+    HOST.with(|host| host.add(descriptor, handle, EventFlags::IN | EventFlags::ET))
 }
 
 /// What another thread writes to, to end this thread's wait.
@@ -79,14 +81,15 @@ impl Host {
             .expect("the host gives an eventfd");
         let host = Self { epoll, timer, wake: Arc::new(wake), armed: Cell::new(None) };
         for (descriptor, data) in [(host.timer.as_fd(), TIMER), (host.wake.as_fd(), WAKE)] {
-            host.add(descriptor, data).expect("the host lets its own descriptors be waited for");
+            host.add(descriptor, data, EventFlags::IN)
+                .expect("the host lets its own descriptors be waited for");
         }
         host
     }
 
-    fn add(&self, descriptor: BorrowedFd<'_>, data: u64) -> Result<(), Errno> {
+    fn add(&self, descriptor: BorrowedFd<'_>, data: u64, flags: EventFlags) -> Result<(), Errno> {
         let data = epoll::EventData::new_u64(data);
-        epoll::add(&self.epoll, descriptor, data, epoll::EventFlags::IN)
+        epoll::add(&self.epoll, descriptor, data, flags)
     }
 
     fn arm(&self, deadline: Option<Instant>) {

@@ -182,6 +182,8 @@ pub(crate) fn remove_address(ip: &mut Ip, address: Ipv4Addr) -> bool {
     }
     if is_used(&own) {
         ip.changed(AddressEvent::Removed(own.describe()));
+    } else {
+        ip.address_changes += 1;
     }
     true
 }

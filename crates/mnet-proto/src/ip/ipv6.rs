@@ -165,6 +165,7 @@ pub(crate) fn add_address(
         }
     }
     join_group(ip, now, address);
+    ip.address_changes += 1;
     ip.v6.addresses.push(Own::new(cidr, origin, Claim::new(now, delay)));
     ip.v6.addresses.last_mut().ok_or(AddressError::TooMany)
 }
@@ -191,6 +192,7 @@ pub(crate) fn remove_address(ip: &mut Ip, now: Instant, address: Ipv6Addr) -> bo
     if own.is_usable() {
         ip.changed(AddressEvent::Removed(own.describe()));
     } else {
+        ip.address_changes += 1;
         ip.destinations.invalidate();
     }
     true

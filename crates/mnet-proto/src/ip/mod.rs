@@ -173,6 +173,8 @@ pub(crate) struct Ip {
     pub(crate) random: ChaCha20Rng,
     pub(crate) stats: Stats,
     events: VecDeque<AddressEvent>,
+    /// How often the host has come by an address, used one, been refused one, or lost one.
+    pub(crate) address_changes: u64,
     reports: VecDeque<icmp::Report>,
 }
 
@@ -200,6 +202,7 @@ impl Ip {
             random,
             stats: Stats::default(),
             events: VecDeque::new(),
+            address_changes: 0,
             reports: VecDeque::new(),
         };
         ipv4::start(&mut ip, config, now);
@@ -230,6 +233,7 @@ impl Ip {
     /// Takes note of a change of addresses, for whoever asks, and forgets what followed from them.
     pub(crate) fn changed(&mut self, event: AddressEvent) {
         self.destinations.invalidate();
+        self.address_changes += u64::from(event != AddressEvent::NoDhcpServer);
         if self.events.len() >= EVENTS {
             self.events.pop_front();
         }

@@ -167,7 +167,7 @@ impl UdpSocket {
     ) -> Result<(), SendError> {
         self.check()?;
         let Self { shared, bound, .. } = self;
-        if shared.is_congested() {
+        if !shared.state.borrow_mut().may_send_now() {
             return Err(SendError::WouldBlock);
         }
         shared.send_with(bound.local, to.into(), length, fill)

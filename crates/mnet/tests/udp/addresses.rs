@@ -1,9 +1,13 @@
 //! Which addresses a datagram goes between, in both families.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
-use mkernel::{block_on, sleep, timeout};
-use mnet::{BindError, Destination, Drop, Ipv4Cidr, Options, RecvError, SendError, UdpSocket};
+use mkernel::{block_on, sleep, spawn, timeout, yield_now};
+use mnet::{
+    BindError, Destination, Drop, Filter, Ipv4Cidr, Ipv6Cidr, JoinError, Local, Options, RecvError,
+    SendError, UdpSocket,
+};
 
 use crate::wire::{A, A6, B, B6, pair, pair_v6};
 use crate::{LONG, SHORT, at_b};
@@ -152,5 +156,92 @@ fn a_datagram_is_sent_from_the_port_that_it_is_asked_to() {
         assert_eq!(foreign, Err(SendError::SourceNotLocal));
         sleep(SHORT).await;
         assert_eq!(server.try_recv(&mut []), Err(RecvError::WouldBlock));
+    });
+}
+
+/// A peer whose address is looked up in a socket when it is needed.
+struct PeerOf<'a>(&'a UdpSocket);
+
+impl PeerOf<'_> {
+    fn address(&self) -> SocketAddr {
+        self.0.peer().unwrap_or_else(|| at_b(7))
+    }
+}
+
+impl From<PeerOf<'_>> for SocketAddr {
+    fn from(peer: PeerOf<'_>) -> Self {
+        peer.address()
+    }
+}
+
+impl From<PeerOf<'_>> for IpAddr {
+    fn from(peer: PeerOf<'_>) -> Self {
+        peer.address().ip()
+    }
+}
+
+impl From<PeerOf<'_>> for Local {
+    fn from(peer: PeerOf<'_>) -> Self {
+        peer.address().port().into()
+    }
+}
+
+#[test]
+fn what_becomes_an_address_may_ask_a_socket() {
+    block_on(async {
+        let (a, _b, _cable) = pair();
+        let socket = a.udp().bind(5_000).unwrap();
+        assert_eq!(socket.connect(PeerOf(&socket)), Ok(()));
+        assert_eq!(socket.path_mtu(PeerOf(&socket)), Ok(1_500));
+        let refused = socket.join(PeerOf(&socket), Filter::ANY);
+        assert_eq!(refused, Err(JoinError::NotMulticast));
+        assert!(!socket.leave(PeerOf(&socket)));
+        assert_eq!(a.udp().source_for(PeerOf(&socket)), Ok(A.into()));
+        assert_eq!(a.udp().bind(PeerOf(&socket)).unwrap().local().port, 7);
+        assert!(!a.remove_address(PeerOf(&socket)));
+    });
+}
+
+#[test]
+fn each_change_of_addresses_is_waited_for_and_nothing_else_is_one() {
+    block_on(async {
+        let (a, _b, cable) = pair();
+        // Until what the stack begins with is done.
+        while timeout(Duration::from_secs(2), a.addresses_changed()).await.is_ok() {}
+        let other = Ipv4Cidr::new(OTHER, 24).unwrap();
+        let changed = a.addresses_changed();
+        a.add_address(other).unwrap();
+        timeout(LONG, changed).await.unwrap();
+        // It is there already, also if nobody has been told yet.
+        a.remove_address(OTHER);
+        let changed = a.addresses_changed();
+        assert!(!a.remove_address(OTHER));
+        assert!(timeout(SHORT, changed).await.is_err());
+
+        let waits = spawn({
+            let a = a.clone();
+            async move {
+                for tentative in [true, false] {
+                    a.addresses_changed().await;
+                    let own = a.addresses();
+                    let own =
+                        own.iter().find(|own| own.cidr.address() == IpAddr::from(A6)).unwrap();
+                    assert_eq!(own.tentative, tentative);
+                }
+                a.addresses_changed().await;
+                assert!(a.addresses().iter().all(|own| own.cidr.address() != IpAddr::from(A6)));
+                // No more comes when the device is gone.
+                a.addresses_changed().await;
+                a.addresses_changed().await;
+            }
+        });
+        yield_now().await;
+        a.add_address(Ipv6Cidr::new(A6, 64).unwrap()).unwrap();
+        sleep(Duration::from_secs(2)).await;
+        assert!(a.remove_address(A6));
+        sleep(SHORT).await;
+        assert!(!waits.is_finished());
+        cable.cut();
+        timeout(LONG, waits).await.unwrap().unwrap();
     });
 }

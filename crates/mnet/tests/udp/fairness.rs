@@ -1,9 +1,14 @@
 //! What one socket does to the others: nothing.
 
+use std::cell::Cell;
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
-use mkernel::{block_on, sleep, spawn, timeout, yield_now};
-use mnet::SendError;
+use mkernel::{JoinHandle, block_on, sleep, spawn, timeout, yield_now};
+use mnet::{RecvError, SendError};
 
 use crate::wire::{A, meet, pair, pair_with};
 use crate::{LONG, SHORT, at_b, number};
@@ -205,4 +210,137 @@ fn each_datagram_goes_to_one_of_several_readers_in_the_order_that_they_came() {
         all.sort_unstable();
         assert_eq!(all, (0..400).collect::<Vec<_>>());
     });
+}
+
+#[test]
+fn of_readers_that_wait_none_is_always_late() {
+    block_on(async {
+        let (a, b, _cable) = pair();
+        meet(&a, &b).await;
+        // Those that wait again at once, and those that first do what is to be done.
+        for works in [false, true] {
+            let socket = b.udp().bind(7).unwrap();
+            let counts: [Rc<Cell<u32>>; 4] = Default::default();
+            let readers = counts.each_ref().map(|count| {
+                let (socket, count) = (socket.clone(), Rc::clone(count));
+                spawn(async move {
+                    loop {
+                        socket.recv(&mut [0; 1]).await.unwrap();
+                        count.set(count.get() + 1);
+                        if works {
+                            yield_now().await;
+                        }
+                    }
+                })
+            });
+            for _ in 0..100 {
+                a.udp().send_to(b"x", at_b(7)).await.unwrap();
+                // All is still again before the next.
+                sleep(Duration::from_millis(1)).await;
+            }
+            assert_eq!(counts.each_ref().map(|count| count.get()), [25; 4]);
+            readers.iter().for_each(JoinHandle::abort);
+            yield_now().await;
+            drop(readers);
+            yield_now().await;
+            drop(socket);
+        }
+    });
+}
+
+/// Lets tasks run for half a minute at most, on a thread of their own, and says whether they came to
+/// an end.
+fn ends<F: Future<Output = ()> + 'static>(tasks: impl FnOnce() -> F + Send + 'static) -> bool {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        block_on(tasks());
+        sender.send(())
+    });
+    receiver.recv_timeout(LONG).is_ok()
+}
+
+#[test]
+fn whoever_sends_without_an_end_keeps_nobody_from_running() {
+    assert!(ends(async || {
+        let (a, b, _cable) = pair();
+        let sink = b.udp().bind(7).unwrap();
+        // Its address is yet to be found.
+        spawn(async move {
+            loop {
+                a.udp().send_to(b"x", at_b(7)).await.unwrap();
+            }
+        });
+        sink.recv(&mut [0; 1]).await.unwrap();
+    }));
+}
+
+#[test]
+fn whoever_sends_without_an_end_and_without_success_keeps_nobody_from_running() {
+    assert!(ends(async || {
+        let (a, b, _cable) = pair();
+        let (socket, sink) = (a.udp().bind(0).unwrap(), b.udp().bind(7).unwrap());
+        spawn({
+            let socket = socket.clone();
+            async move {
+                loop {
+                    // There is no way there.
+                    let refused = socket.send_to(b"x", ([192, 0, 2, 1], 7)).await;
+                    assert_eq!(refused, Err(SendError::RouteNotFound));
+                    let refused = socket.send_with(at_b(7), 100_000, |_| ()).await;
+                    assert!(refused.is_err());
+                }
+            }
+        });
+        socket.send_to(b"x", at_b(7)).await.unwrap();
+        sink.recv(&mut [0; 1]).await.unwrap();
+    }));
+}
+
+#[test]
+fn whoever_sends_what_does_not_have_to_wait_is_told_to_in_the_end() {
+    block_on(async {
+        let (a, b, _cable) = pair();
+        let (socket, sink) = (a.udp().bind(0).unwrap(), b.udp().bind(7).unwrap());
+        let refused = || (0..10_000).find_map(|_| socket.try_send_to(b"x", at_b(7)).err());
+        for _ in 0..3 {
+            assert_eq!(refused(), Some(SendError::WouldBlock));
+            assert_eq!(socket.try_send_to(b"x", at_b(7)), Err(SendError::WouldBlock));
+            timeout(LONG, socket.writable()).await.unwrap();
+        }
+        timeout(LONG, sink.recv(&mut [0; 1])).await.unwrap().unwrap();
+        // Nor is anything needed but that others have their turn.
+        assert_eq!(refused(), Some(SendError::WouldBlock));
+        sleep(SHORT).await;
+        socket.try_send_to(b"x", at_b(7)).unwrap();
+    });
+}
+
+#[test]
+fn whoever_goes_on_after_the_device_is_gone_keeps_nobody_from_running() {
+    assert!(ends(async || {
+        let (a, b, cable) = pair();
+        let (server, client) = (b.udp().bind(7).unwrap(), a.udp().bind(9).unwrap());
+        spawn(async move {
+            loop {
+                // As servers have it: an error is noted, and the next datagram waited for.
+                let _ = server.recv(&mut [0; 1]).await;
+            }
+        });
+        spawn(async move {
+            loop {
+                client.writable().await;
+                client.readable().await;
+                let _ = client.send_to(b"x", at_b(7)).await;
+                let _ = client.try_send_to(b"x", at_b(7));
+            }
+        });
+        sleep(SHORT).await;
+        cable.cut();
+        sleep(SHORT).await;
+        let socket = a.udp().bind(0).unwrap();
+        for _ in 0..1_000 {
+            assert_eq!(socket.try_recv(&mut [0; 1]), Err(RecvError::DeviceGone));
+            assert_eq!(socket.try_send_to(b"x", at_b(7)), Err(SendError::DeviceGone));
+        }
+    }));
 }

@@ -7,6 +7,7 @@ mod cancel;
 mod cancel_send;
 mod fairness;
 mod groups;
+mod logging;
 mod peers;
 mod traits;
 mod wire;
@@ -21,7 +22,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use mkernel::{Elapsed, block_on, sleep, spawn, timeout, yield_now};
-use mnet::{BindError, Holder, RecvError, SendError, StackError};
+use mnet::{BindError, Filter, Holder, RecvError, SendError, StackError};
 
 use crate::wire::{A, B, meet, pair, pair_with};
 
@@ -276,6 +277,26 @@ fn when_the_device_is_gone_everybody_is_told() {
         let refused = socket.send_to(b"x", SocketAddr::from((A, 7))).await;
         assert_eq!(refused, Err(SendError::DeviceGone));
         drop(a);
+    });
+}
+
+#[test]
+fn when_the_device_is_gone_a_sender_is_told_whatever_was_asked_of_the_stack_since() {
+    block_on(async {
+        let (a, _b, cable) = pair();
+        let socket = a.udp().bind(7).unwrap();
+        cable.cut();
+        sleep(SHORT).await;
+        assert_eq!(socket.send_to(b"x", at_b(7)).await, Err(SendError::DeviceGone));
+        let packets = a.stats().frames_sent;
+        for _ in 0..2_000 {
+            socket.join([239, 1, 2, 3], Filter::ANY).unwrap();
+            assert!(socket.leave([239, 1, 2, 3]));
+        }
+        // What is reported of groups is not kept.
+        assert!(a.stats().frames_sent > packets + 1_024, "{:?}", a.stats());
+        let sent = timeout(LONG, socket.send_to(b"x", at_b(7))).await;
+        assert_eq!(sent, Ok(Err(SendError::DeviceGone)));
     });
 }
 

@@ -321,3 +321,19 @@ fn without_room_a_sender_is_told_or_woken_when_there_is_some() {
         assert_eq!(server.stats().received, 6);
     });
 }
+
+#[test]
+fn without_a_queue_for_neighbours_they_are_found_all_the_same() {
+    block_on(async {
+        let (a, b, _cable) = pair_with(|config| config.neighbor_queue = 0);
+        let (client, server) = (a.udp().bind(0).unwrap(), b.udp().bind(7).unwrap());
+        sleep(SHORT).await;
+        assert_eq!(client.send_to(b"x", at_b(7)).await, Err(SendError::NoBuffer));
+        // Nothing happens meanwhile that would have the request for it sent all the same.
+        for _ in 0..8 {
+            yield_now().await;
+        }
+        client.send_to(b"x", at_b(7)).await.unwrap();
+        timeout(LONG, server.recv(&mut [0; 1])).await.unwrap().unwrap();
+    });
+}
