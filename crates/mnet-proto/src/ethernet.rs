@@ -50,14 +50,23 @@ impl Link {
         Ok((header.ethertype.get(), link_group))
     }
 
-    /// Frames a packet and queues it for the device.
+    /// Frames a packet and queues it for the device; `false`, and the packet is dropped and counted, if it
+    /// has no room for the header.
     #[inline]
-    pub(crate) fn send(&mut self, mut packet: Packet, to: Mac, ethertype: u16, stats: &mut Stats) {
-        if Header::emit(&mut packet, to, self.mac, ethertype) {
+    pub(crate) fn send(
+        &mut self,
+        mut packet: Packet,
+        to: Mac,
+        ethertype: u16,
+        stats: &mut Stats,
+    ) -> bool {
+        let framed = Header::emit(&mut packet, to, self.mac, ethertype);
+        if framed {
             self.send_frame(packet, stats);
         } else {
             stats.dropped.count(Drop::NoPacket);
         }
+        framed
     }
 
     /// Queues a frame for the device.

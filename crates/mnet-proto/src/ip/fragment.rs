@@ -26,7 +26,7 @@ use core::time::Duration;
 use netdev::{CONTROL_BLOCK, Instant, Packet, Pool};
 
 use self::body::{Body, Place};
-use self::shares::{Share, Shares};
+use self::shares::Shares;
 
 /// Bytes of the longest payload behind an IPv4 header, with which it is of 65,535.
 const LONGEST_V4: usize = 65_515;
@@ -220,7 +220,7 @@ impl Reassembler {
         if let Some(at) = at.filter(|&at| self.is_in_time(at, now, evicted)) {
             return self.add(at, pool, piece, packet, evicted);
         }
-        let free = self.limits.bytes.saturating_sub(self.shares.total().bytes);
+        let free = self.limits.bytes.saturating_sub(self.shares.bytes());
         if piece.offset == 0 && piece.more && packet.capacity() <= free {
             let began = self.begin(now, piece.key, Body::starting(piece, packet), evicted);
             return began.map_or(Outcome::Dropped(Reason::NoRoom), |_| Outcome::Waiting);
@@ -259,7 +259,7 @@ impl Reassembler {
     /// Bytes of memory held.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.shares.total().bytes
+        self.shares.bytes()
     }
 
     /// Datagrams that are not whole yet, or remembered for having been discarded.
@@ -299,13 +299,14 @@ impl Reassembler {
         }
         let expires = now + if key.source.is_ipv4() { v4_timeout } else { v6_timeout };
         let at = self.datagrams.len();
-        let share = self.shares.add(key.source, body.size());
+        let of_sender = self.shares.add(key.source, body.size());
         self.datagrams.push(Datagram { key, expires, body: Some(body) });
         self.next_timer = Some(self.next_timer.map_or(expires, |next| next.min(expires)));
-        let of_sender = share.datagrams > per_sender;
-        if of_sender || self.shares.total().datagrams > datagrams {
-            let among = |other: &Datagram| !of_sender || other.key.source == key.source;
-            return self.evict(at, &among, |share| share.datagrams, evicted);
+        let too_many = of_sender > per_sender;
+        if too_many || self.shares.datagrams() > datagrams {
+            let among = |other: &Datagram| !too_many || other.key.source == key.source;
+            let weight = |this: &Self, sender| this.shares.of(sender);
+            return self.evict(at, &among, &weight, evicted);
         }
         Some(at)
     }
@@ -327,7 +328,7 @@ impl Reassembler {
             Ok(Place::Known) => return Outcome::Waiting,
             Err(reason) => return self.poison(at, reason),
         };
-        let free = self.limits.bytes.saturating_sub(self.shares.total().bytes);
+        let free = self.limits.bytes.saturating_sub(self.shares.bytes());
         let cost = body.cost(pool, gap, piece, &packet, free);
         let before = if cost.bytes > 0 { body.size() } else { 0 };
         if cost.bytes > free {
@@ -343,7 +344,7 @@ impl Reassembler {
         let added = body.add(pool, gap, piece, packet, cost.room);
         if cost.bytes > 0 {
             let after = body.size();
-            self.shares.resize(piece.key.source, before, after);
+            self.shares.resize(before, after);
         }
         match added {
             Some(waits) => self.outcome(at, pool, waits, &block),
@@ -382,9 +383,8 @@ impl Reassembler {
         growth: usize,
         evicted: &mut impl FnMut(Reason),
     ) -> usize {
-        while self.shares.total().bytes + growth > self.limits.bytes
-            && let Some(moved) =
-                self.evict(at, &|other| other.size() > 0, |share| share.bytes, evicted)
+        while self.shares.bytes() + growth > self.limits.bytes
+            && let Some(moved) = self.evict(at, &|other| other.size() > 0, &Self::weight, evicted)
         {
             at = moved;
         }
@@ -397,18 +397,25 @@ impl Reassembler {
         &mut self,
         at: usize,
         among: &dyn Fn(&Datagram) -> bool,
-        weight: fn(Share) -> usize,
+        weight: &dyn Fn(&Self, IpAddr) -> usize,
         evicted: &mut impl FnMut(Reason),
     ) -> Option<usize> {
         // Of those that weigh the same it is the last that counts: the oldest.
         let others = self.datagrams.iter().enumerate().rev();
         let others = others.filter(|&(other, datagram)| other != at && among(datagram));
-        let victim = others.max_by_key(|(_, other)| weight(self.shares.of(other.key.source)));
+        let victim = others.max_by_key(|(_, other)| weight(self, other.key.source));
         let (victim, _) = victim?;
         if self.remove(victim).is_some() {
             evicted(Reason::Evicted);
         }
         Some(if victim < at { at - 1 } else { at })
+    }
+
+    /// How many bytes a sender's datagrams need: room that was taken for more, as nobody had to leave
+    /// for it, does not count against it.
+    fn weight(&self, sender: IpAddr) -> usize {
+        let of_sender = self.datagrams.iter().filter(|datagram| datagram.key.source == sender);
+        of_sender.filter_map(|datagram| datagram.body.as_ref()).map(Body::weight).sum()
     }
 
     fn remove(&mut self, at: usize) -> Option<Body> {
@@ -425,7 +432,7 @@ impl Reassembler {
         let datagram = &mut self.datagrams[at];
         let before = datagram.size();
         datagram.body = None;
-        self.shares.resize(datagram.key.source, before, 0);
+        self.shares.resize(before, 0);
         Outcome::Dropped(reason)
     }
 }

@@ -322,6 +322,7 @@ impl Ip {
 
     /// Gives up what has waited too long for its fragments, and tells the senders (RFC 1122
     /// §3.3.2, RFC 8200 §4.5).
+    #[inline(never)]
     fn expire_fragments(&mut self, now: Instant) {
         let mut expired = Vec::new();
         self.reassembler.handle_timeout(now, &mut |datagram| expired.push(datagram));
@@ -334,6 +335,10 @@ impl Ip {
     /// Takes a fragment, and returns the whole of which it is the last piece that was missing.
     #[inline(always)]
     fn reassemble(&mut self, now: Instant, piece: Piece, packet: Packet) -> Option<Whole> {
+        // It may come before the time is told.
+        if self.reassembler.poll_timeout().is_some_and(|next| next <= now) {
+            self.expire_fragments(now);
+        }
         let Self { reassembler, link, stats, .. } = self;
         stats.fragments_received += 1;
         let mut evicted = |reason: fragment::Reason| stats.dropped.count(reason.into());

@@ -231,8 +231,8 @@ impl Ip {
         let version_6 = packet.bytes().first().is_some_and(|first| first >> 4 == 6);
         let ethertype = if version_6 { ethernet::IPV6 } else { ethernet::IPV4 };
         if packet.len() <= mtu.into() {
-            self.link.send(packet, mac, ethertype, &mut self.stats);
-            return Ok(());
+            let sent = self.link.send(packet, mac, ethertype, &mut self.stats);
+            return if sent { Ok(()) } else { Err(SendError::NoBuffer) };
         }
         self.send_fragments(packet, mac, mtu).ok_or_else(|| {
             self.count(Drop::NoPacket);

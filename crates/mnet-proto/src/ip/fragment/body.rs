@@ -306,6 +306,11 @@ impl Body {
         packets.map(Packet::capacity).sum::<usize>() + self.runs.capacity() * size_of::<Run>()
     }
 
+    /// The same without the room that is there for more.
+    pub(super) fn weight(&self) -> usize {
+        self.size() - self.store.as_ref().map_or(0, Packet::tailroom)
+    }
+
     /// The bytes that came, in the order in which they did.
     fn stored(&self) -> &[u8] {
         let stored = self.store.as_ref().or(self.first.as_ref());

@@ -3,31 +3,33 @@
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-/// What all datagrams of each sender take up, and all together.
+/// How many datagrams each sender has, and what all together take up.
 #[derive(Default)]
 pub(super) struct Shares {
     // Of those that have a datagram.
-    senders: Vec<(IpAddr, Share)>,
-    total: Share,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Share {
-    pub(super) datagrams: usize,
-    pub(super) bytes: usize,
+    senders: Vec<(IpAddr, usize)>,
+    datagrams: usize,
+    bytes: usize,
 }
 
 impl Shares {
-    pub(super) fn of(&self, sender: IpAddr) -> Share {
-        self.position(sender).map(|at| self.senders[at].1).unwrap_or_default()
+    /// How many datagrams of a sender's there are.
+    pub(super) fn of(&self, sender: IpAddr) -> usize {
+        self.position(sender).map_or(0, |at| self.senders[at].1)
     }
 
     fn position(&self, sender: IpAddr) -> Option<usize> {
         self.senders.iter().position(|(known, _)| *known == sender)
     }
 
-    pub(super) fn total(&self) -> Share {
-        self.total
+    /// How many datagrams there are.
+    pub(super) fn datagrams(&self) -> usize {
+        self.datagrams
+    }
+
+    /// What they take up.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Sees to it that there is memory for one more sender.
@@ -35,39 +37,30 @@ impl Shares {
         self.senders.try_reserve(1).is_ok()
     }
 
-    /// Counts a new datagram of `bytes`, and returns its sender's share with it.
-    pub(super) fn add(&mut self, sender: IpAddr, bytes: usize) -> Share {
+    /// Counts a new datagram of `bytes`, and returns how many its sender has with it.
+    pub(super) fn add(&mut self, sender: IpAddr, bytes: usize) -> usize {
         let at = self.position(sender).unwrap_or_else(|| {
-            self.senders.push((sender, Share::default()));
+            self.senders.push((sender, 0));
             self.senders.len() - 1
         });
-        for share in [&mut self.senders[at].1, &mut self.total] {
-            share.datagrams += 1;
-            share.bytes += bytes;
-        }
+        self.datagrams += 1;
+        self.bytes += bytes;
+        self.senders[at].1 += 1;
         self.senders[at].1
     }
 
     /// Counts a datagram of `before` bytes that has `after` now.
-    pub(super) fn resize(&mut self, sender: IpAddr, before: usize, after: usize) {
-        // Mostly there was room, and no need to look up whose it is.
-        if before != after
-            && let Some(at) = self.position(sender)
-        {
-            let share = &mut self.senders[at].1;
-            share.bytes = share.bytes - before + after;
-            self.total.bytes = self.total.bytes - before + after;
-        }
+    pub(super) fn resize(&mut self, before: usize, after: usize) {
+        self.bytes = self.bytes - before + after;
     }
 
     /// Counts a datagram of `bytes` no more.
     pub(super) fn remove(&mut self, sender: IpAddr, bytes: usize) {
         let Some(at) = self.position(sender) else { return };
-        for share in [&mut self.senders[at].1, &mut self.total] {
-            share.datagrams -= 1;
-            share.bytes -= bytes;
-        }
-        if self.senders[at].1.datagrams == 0 {
+        self.datagrams -= 1;
+        self.bytes -= bytes;
+        self.senders[at].1 -= 1;
+        if self.senders[at].1 == 0 {
             self.senders.swap_remove(at);
         }
     }

@@ -391,3 +391,15 @@ fn large_answers_to_those_who_do_not_exist_leave_room_for_others() {
     assert!(send(&mut scene, &payload).0.udp() == payload);
     scene.converses(socket);
 }
+
+#[test]
+fn who_sends_another_fragment_when_time_is_over_is_told_that_it_is() {
+    let mut scene = Scene::with_neighbor();
+    let pieces = Frame::udp(&pattern(2_000)).pieces(1_000);
+    scene.receive(&pieces[0].bytes());
+    scene.now += Duration::from_secs(30);
+    scene.receive(&pieces[1].bytes());
+    let sent = scene.sent_v4();
+    assert_eq!(sent.len(), 1);
+    assert_eq!(sent[0].icmp().0, 11);
+}

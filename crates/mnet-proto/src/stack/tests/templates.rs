@@ -355,6 +355,23 @@ fn of_what_goes_by_a_template_only_the_last_is_believed_to_have_gone() {
 }
 
 #[test]
+fn a_template_is_made_of_the_datagram_that_was_sent_and_of_no_other() {
+    let mut scene = host_behind_gateway(1_024);
+    scene.stack.udp_bind(7).unwrap();
+    send(&mut scene, PEER, 9);
+    scene.drive(Duration::from_secs(2));
+    scene.sent();
+    let options = Options { hop_limit: Some(1), ..Options::default() };
+    scene.send_v4(7, (PEER, 9), b"x", &options).unwrap();
+    // One that leaves no room for the Ethernet header, while that is still there.
+    let mut packet = scene.pool.take().unwrap();
+    packet.prepend(netdev::HEADROOM - 30).unwrap();
+    assert_eq!(scene.send(7.into(), (PEER, 9).into(), packet), Err(SendError::NoBuffer));
+    scene.sent();
+    assert_eq!(send(&mut scene, PEER, 9).header.time_to_live, 64);
+}
+
+#[test]
 fn errors_are_believed_about_what_goes_by_a_template_whatever_goes_there_without() {
     let mut scene = host_behind_gateway(1_024);
     let socket = scene.stack.udp_bind(7).unwrap();

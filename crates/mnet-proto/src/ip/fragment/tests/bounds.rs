@@ -90,6 +90,21 @@ fn a_flood_from_many_senders_pushes_out_only_what_is_older_than_as_many_datagram
 }
 
 #[test]
+fn room_that_is_there_for_more_does_not_count_against_a_sender() {
+    let mut scene = Scene::new();
+    let of =
+        |sender, number: usize, more| Piece { key: key(sender, 1), ..piece(number * 1_480, more) };
+    // Half as much as each of the others, and the same room.
+    (0..7).for_each(|number| scene.waits(of(0, number, true), 1_480));
+    let mut others = (1..64).flat_map(|sender| (0..13).map(move |number| (sender, number)));
+    while scene.evicted.is_empty() {
+        let (sender, number) = others.next().unwrap();
+        scene.waits(of(sender, number, true), 1_480);
+    }
+    scene.completes(of(0, 7, false), 1_480);
+}
+
+#[test]
 fn one_who_has_as_many_as_another_does_not_push_that_one_out() {
     let mut scene = Scene::with(limits(6, 8, 1 << 20));
     for number in 1..=3 {
@@ -263,12 +278,13 @@ proptest! {
             for sender in 0..4 {
                 let source = key(sender, 0).source;
                 let theirs = reassembler.datagrams.iter();
-                let theirs = theirs.filter(|datagram| datagram.key.source == source);
-                let bytes = theirs.clone().map(Datagram::size).sum();
-                let share = Share { datagrams: theirs.count(), bytes };
-                prop_assert_eq!(reassembler.shares.of(source), share);
-                prop_assert!(share.datagrams <= limits.per_sender);
+                let theirs = theirs.filter(|datagram| datagram.key.source == source).count();
+                prop_assert_eq!(reassembler.shares.of(source), theirs);
+                prop_assert!(theirs <= limits.per_sender);
             }
+            prop_assert_eq!(reassembler.shares.datagrams(), reassembler.len());
+            let held = reassembler.datagrams.iter().map(Datagram::size).sum::<usize>();
+            prop_assert_eq!(reassembler.bytes(), held);
             prop_assert!(reassembler.bytes() <= limits.bytes);
             prop_assert!(reassembler.bytes() >= scene.in_use());
             let next = reassembler.datagrams.iter().map(|datagram| datagram.expires).min();
