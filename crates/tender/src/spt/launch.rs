@@ -1,10 +1,10 @@
 //! From a forked process to a running image.
 
 use std::arch::asm;
-use std::array;
 use std::convert::Infallible;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
+use arrayvec::ArrayVec;
 use rustix::io::Errno;
 use rustix::mm::MprotectFlags;
 use rustix::process::{Pid, Signal, getpid, kill_process};
@@ -52,16 +52,15 @@ unsafe fn prepare(guest: &Guest, parent: Pid, report: RawFd) -> Result<Infallibl
     let traces = Traces::find(guest.mem.bytes() as usize).map_err(|error| (Step::Forget, error))?;
     // What is still needed is here, on the stack.
     let (entry, stack) = (guest.image.entry(), guest.mem.bytes() - STACK_OFFSET);
-    let last = guest.filter.last().ok_or((Step::Filter, Errno::INVAL))?;
-    let filter: [_; MAX_FILTER] = array::from_fn(|at| guest.filter.get(at).unwrap_or(last).clone());
-    let filter = filter.get(..guest.filter.len()).ok_or((Step::Filter, Errno::TOOBIG))?;
+    let filter: Result<ArrayVec<_, MAX_FILTER>, _> = guest.filter.as_slice().try_into();
+    let filter = filter.map_err(|_| (Step::Filter, Errno::TOOBIG))?;
 
     // SAFETY: `report` is not used any more but in the error path above, which is behind us.
     let closed = unsafe { close_all_but(&guest.descriptors, None) };
     // SAFETY: `guest` is not looked at any more; what is called below works on what is on the stack, and
     // allocates nothing. Control never comes back to whoever had something else.
     let forgotten = unsafe { traces.forget() };
-    if closed.is_err() || forgotten.is_err() || apply_filter(filter).is_err() {
+    if closed.is_err() || forgotten.is_err() || apply_filter(&filter).is_err() {
         // Nobody can be told any more but by a signal: one that no image can send itself.
         let _ = kill_process(getpid(), Signal::ABORT);
         exit(1)

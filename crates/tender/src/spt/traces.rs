@@ -12,22 +12,22 @@ use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::ptr;
 
+use arrayvec::ArrayVec;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, Result, read};
 use rustix::mm::{Advice, madvise};
 
 /// Mappings that are forgotten, of all that there may be.
 const MOST: usize = 1_024;
-/// Longest line of `/proc/self/maps`: 73 bytes, and a path.
-const LINE: usize = 8_192;
+/// Longest line of `/proc/self/maps`: 73 bytes, and a path, which has 4,096 at most (PATH_MAX).
+const LINE: usize = 4_352;
 /// Which field of `/proc/self/stat` says where the arguments begin, counted from the one behind the
 /// program's name (proc_pid_stat(5): arg_start, 48, where that is 3).
 const ARG_START: usize = 48 - 3;
 
 /// Where the traces are.
 pub(super) struct Traces {
-    mappings: [(usize, usize); MOST],
-    count: usize,
+    mappings: ArrayVec<(usize, usize), MOST>,
     // Arguments, environment and the program's name, which are at the end of the first thread's stack.
     arguments: (usize, usize),
 }
@@ -43,7 +43,7 @@ impl Traces {
     pub(super) fn find(from: usize) -> Result<Self> {
         let here = (&raw const from).addr();
         let arg_start = arg_start()?;
-        let mut traces = Self { mappings: [(0, 0); MOST], count: 0, arguments: (0, 0) };
+        let mut traces = Self { mappings: ArrayVec::new(), arguments: (0, 0) };
         let mut file_end = 0;
         let mut lines = Lines::open(c"/proc/self/maps")?;
         while let Some(line) = lines.next()? {
@@ -59,9 +59,8 @@ impl Traces {
             }
             let needed = pages.contains(&here) || pages.contains(&thread());
             if private && writable && !begins && !needed && pages.start >= from {
-                let place = traces.mappings.get_mut(traces.count).ok_or(Errno::TOOBIG)?;
-                *place = (pages.start, pages.end);
-                traces.count += 1;
+                let pushed = traces.mappings.try_push((pages.start, pages.end));
+                pushed.map_err(|_| Errno::TOOBIG)?;
             }
         }
         if traces.arguments.0 == 0 { Err(Errno::INVAL) } else { Ok(traces) }
@@ -80,7 +79,7 @@ impl Traces {
         // SAFETY: these are bytes of a mapping that is there, and writable; nobody uses them any more, as
         // the caller promises.
         unsafe { ptr::with_exposed_provenance_mut::<u8>(start).write_bytes(0, end - start) };
-        for &(start, end) in self.mappings.iter().take(self.count) {
+        for &(start, end) in &self.mappings {
             let pages = ptr::with_exposed_provenance_mut(start);
             // SAFETY: these pages are private to this process, which needs them no more, as the caller
             // promises: `find` has left out its stack and what the C library has for its thread.
@@ -193,7 +192,7 @@ mod tests {
         static IN_PROGRAM: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(0);
         let traces = Traces::find(0).unwrap();
         let found = |address: usize| {
-            let mut mappings = traces.mappings[..traces.count].iter();
+            let mut mappings = traces.mappings.iter();
             mappings.any(|&(start, end)| (start..end).contains(&address))
         };
         assert!(found(allocated.as_ptr().addr()));
@@ -206,7 +205,7 @@ mod tests {
         let path = unsafe { libc::getenv(variable.as_ptr()) };
         assert!((start..end).contains(&path.addr()));
         let above = Traces::find(end).unwrap();
-        assert_eq!(above.count, 0, "what is below is an image's");
+        assert!(above.mappings.is_empty(), "what is below is an image's");
     }
 
     #[test]
