@@ -52,8 +52,11 @@ unsafe fn prepare(guest: &Guest, parent: Pid, report: RawFd) -> Result<Infallibl
     let traces = Traces::find(guest.mem.bytes() as usize).map_err(|error| (Step::Forget, error))?;
     // What is still needed is here, on the stack.
     let (entry, stack) = (guest.image.entry(), guest.mem.bytes() - STACK_OFFSET);
-    let filter: Result<ArrayVec<_, MAX_FILTER>, _> = guest.filter.as_slice().try_into();
-    let filter = filter.map_err(|_| (Step::Filter, Errno::TOOBIG))?;
+    let mut filter = ArrayVec::<_, MAX_FILTER>::new();
+    for instruction in &guest.filter {
+        let pushed = filter.try_push(instruction.clone());
+        pushed.map_err(|_| (Step::Filter, Errno::TOOBIG))?;
+    }
 
     // SAFETY: `report` is not used any more but in the error path above, which is behind us.
     let closed = unsafe { close_all_but(&guest.descriptors, None) };

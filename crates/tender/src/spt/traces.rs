@@ -17,8 +17,10 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, Result, read};
 use rustix::mm::{Advice, madvise};
 
+use crate::image::PAGE;
+
 /// Mappings that are forgotten, of all that there may be.
-const MOST: usize = 1_024;
+const MOST: usize = 512;
 /// Longest line of `/proc/self/maps`: 73 bytes, and a path, which has 4,096 at most (PATH_MAX).
 const LINE: usize = 4_352;
 /// Which field of `/proc/self/stat` says where the arguments begin, counted from the one behind the
@@ -30,20 +32,22 @@ pub(super) struct Traces {
     mappings: ArrayVec<(usize, usize), MOST>,
     // Arguments, environment and the program's name, which are at the end of the first thread's stack.
     arguments: (usize, usize),
+    // Where the mapping begins that has the stack of this thread, which grows towards that.
+    stack: usize,
 }
 
 impl Traces {
     /// Looks for what is to be forgotten of memory from the address `from` on: all that was allocated, and
-    /// the stacks of other threads. It is not what the program and its libraries begin with, nor the
-    /// stack of this thread, but for arguments and environment, nor what the C library keeps of this thread.
+    /// the stacks of other threads. It is not what the program and its libraries begin with, nor what
+    /// is in use of the stack of this thread, but for arguments and environment, nor what the C library keeps
+    /// of this thread.
     ///
     /// # Errors
     /// What the kernel says of `/proc/self`; `EINVAL` if it says something else than it used to, `E2BIG` if
     /// there is too much.
     pub(super) fn find(from: usize) -> Result<Self> {
-        let here = (&raw const from).addr();
         let arg_start = arg_start()?;
-        let mut traces = Self { mappings: ArrayVec::new(), arguments: (0, 0) };
+        let mut traces = Self { mappings: ArrayVec::new(), arguments: (0, 0), stack: 0 };
         let mut file_end = 0;
         let mut lines = Lines::open(c"/proc/self/maps")?;
         while let Some(line) = lines.next()? {
@@ -57,13 +61,18 @@ impl Traces {
             if pages.contains(&arg_start) && writable {
                 traces.arguments = (arg_start, pages.end);
             }
-            let needed = pages.contains(&here) || pages.contains(&thread());
+            let has_stack = pages.contains(&stack_pointer());
+            if has_stack {
+                traces.stack = pages.start;
+            }
+            let needed = has_stack || pages.contains(&thread());
             if private && writable && !begins && !needed && pages.start >= from {
                 let pushed = traces.mappings.try_push((pages.start, pages.end));
                 pushed.map_err(|_| Errno::TOOBIG)?;
             }
         }
-        if traces.arguments.0 == 0 { Err(Errno::INVAL) } else { Ok(traces) }
+        let found = traces.arguments.0 != 0 && traces.stack != 0;
+        if found { Ok(traces) } else { Err(Errno::INVAL) }
     }
 
     /// Forgets them: there are zeros in their place.
@@ -85,8 +94,24 @@ impl Traces {
             // promises: `find` has left out its stack and what the C library has for its thread.
             unsafe { madvise(pages, end - start, Advice::LinuxDontNeed)? };
         }
-        Ok(())
+        // What calls that have returned have left below the stack: a function uses no more than 128 bytes
+        // there (System V ABI §3.2.2).
+        let unused = (stack_pointer() - 128) / PAGE as usize * PAGE as usize;
+        let length = unused.saturating_sub(self.stack);
+        // SAFETY: nothing is there that is used, and the kernel's signals find nobody who handles them.
+        unsafe {
+            madvise(ptr::with_exposed_provenance_mut(self.stack), length, Advice::LinuxDontNeed)
+        }
     }
+}
+
+/// Where the stack of this thread ends.
+#[inline(always)]
+fn stack_pointer() -> usize {
+    let address;
+    // SAFETY: it reads a register.
+    unsafe { asm!("mov {}, rsp", out(reg) address, options(nomem, nostack, preserves_flags)) };
+    address
 }
 
 /// What the C library has for this thread: by the System V ABI, at its beginning is its own address.
