@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use mnet_tests::{Namespace, PATIENCE, Running, TAP, build, built, client};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, read, write};
 
 use crate::load::Load;
@@ -134,11 +134,15 @@ fn processes(parent: String) -> impl Iterator<Item = String> {
 /// Waits until the server answers.
 fn first_reply() -> Instant {
     let socket = client(ECHO.into());
-    socket.set_read_timeout(Some(Duration::from_micros(200))).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    // A socket's own timeout would be one of whole ticks of the kernel, which are as long as a start.
+    let pause = Timespec { tv_sec: 0, tv_nsec: 200_000 };
     let patience = Instant::now() + PATIENCE;
     while Instant::now() < patience {
         // Nobody may be there yet.
-        if socket.send(b"?").is_ok() && socket.recv(&mut [0; 1]).is_ok() {
+        let _ = socket.send(b"?");
+        let _ = poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&pause));
+        if socket.recv(&mut [0; 1]).is_ok() {
             return Instant::now();
         }
     }
