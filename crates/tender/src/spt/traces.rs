@@ -94,11 +94,14 @@ impl Traces {
             // promises: `find` has left out its stack and what the C library has for its thread.
             unsafe { madvise(pages, end - start, Advice::LinuxDontNeed)? };
         }
-        // What calls that have returned have left below the stack: a function uses no more than 128 bytes
-        // there (System V ABI §3.2.2).
-        let unused = (stack_pointer() - 128) / PAGE as usize * PAGE as usize;
+        // What calls that have returned have left below the stack, but for a page, in which the one that is
+        // made here has what it needs.
+        let page = PAGE as usize;
+        let unused = (stack_pointer() / page).saturating_sub(1) * page;
         let length = unused.saturating_sub(self.stack);
-        // SAFETY: nothing is there that is used, and the kernel's signals find nobody who handles them.
+        // SAFETY: nothing is there that is used: a system call's few words, and the 128 bytes that a function
+        // may use below its stack (System V ABI §3.2.2), are in that page or above. The kernel's signals
+        // find nobody who handles them.
         unsafe {
             madvise(ptr::with_exposed_provenance_mut(self.stack), length, Advice::LinuxDontNeed)
         }
