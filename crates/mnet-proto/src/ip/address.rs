@@ -4,7 +4,6 @@ use core::fmt;
 use core::net::IpAddr;
 
 use netdev::Instant;
-
 use thiserror::Error;
 
 use super::IpCidr;

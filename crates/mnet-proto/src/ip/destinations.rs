@@ -2,7 +2,9 @@
 //! 1191, RFC 8201), and what it has sent, so that errors about anything else are not believed (RFC
 //! 5927 §4.1).
 
-use alloc::boxed::Box;
+mod entry;
+mod flows;
+
 use alloc::vec::Vec;
 use core::mem;
 use core::net::IpAddr;
@@ -10,8 +12,9 @@ use core::time::Duration;
 
 use netdev::Instant;
 
+use self::entry::{Destination, Exceptions, PathMtu, Redirect};
+pub(crate) use self::flows::{Flow, Flows};
 use super::Route;
-use super::templates::{Changes, Template};
 use crate::index::Index;
 use crate::keyed::ByAddress;
 use crate::lists::Lists;
@@ -23,16 +26,10 @@ const PATH_MTU: Duration = Duration::from_secs(600);
 /// §3.3.1.4).
 const REDIRECT: Duration = Duration::from_secs(600);
 
-/// How many of the last flows to a destination are remembered.
-const FLOWS: usize = 8;
-
 /// The list of those that make way before all others.
 const ASIDE: usize = 0;
 /// The list of those that were sent to.
 const SENT: usize = 1;
-
-/// From which port to which a datagram went.
-pub(crate) type Flow = (u16, u16);
 
 /// Those that a host sends to, the least recently used of which is forgotten when there are too many.
 pub(crate) struct Destinations {
@@ -49,161 +46,8 @@ pub(crate) struct Destinations {
     redirected: bool,
 }
 
-/// One that a host sends to.
-pub(crate) struct Destination {
-    route: Route,
-    generation: u32,
-    // Its source was asked for, and is not what the host would choose.
-    by_request: bool,
-    // Nothing was sent there by itself: it makes way for what is.
-    aside: bool,
-    // It was sent to by its template, and not put to the end of its list.
-    used: bool,
-    exceptions: Option<Box<Exceptions>>,
-    flows: Flows,
-    // Of this route.
-    template: Option<Template>,
-}
-
-/// What others have said of the way to a destination, or may yet.
-#[derive(Default)]
-struct Exceptions {
-    path_mtu: Option<PathMtu>,
-    /// The neighbour to which a router said to send (RFC 4861 §8).
-    redirect: Option<Redirect>,
-    // Identifier and sequence number of the last echo reply that may be too long for the path.
-    echo: Option<[u8; 4]>,
-}
-
 /// That a destination is not remembered, and where it would be.
 pub(crate) struct Absent(u32);
-
-/// The last flows to a destination.
-#[derive(Clone, Copy)]
-pub(crate) struct Flows {
-    // Both ports of each in one number, so that one is found in few steps.
-    flows: [u32; FLOWS],
-    newest: u8,
-}
-
-impl Flows {
-    /// One, or none if it is to port 0, to which nothing goes.
-    const fn new(flow: Flow) -> Self {
-        let mut flows = [0; FLOWS];
-        flows[0] = number(flow);
-        Self { flows, newest: 0 }
-    }
-
-    /// Takes note of what is sent. Says whether it is not the first.
-    #[inline]
-    pub(crate) fn note(&mut self, flow: Flow) -> bool {
-        let flow = number(flow);
-        let newest = self.flows[usize::from(self.newest) % FLOWS];
-        if newest != flow && !self.flows.contains(&flow) {
-            self.newest = (self.newest + 1) % FLOWS as u8;
-            self.flows[usize::from(self.newest) % FLOWS] = flow;
-        }
-        newest != 0
-    }
-
-    /// Whether this flow is one of them.
-    pub(crate) fn contains(&self, flow: Flow) -> bool {
-        flow.1 != 0 && self.flows.contains(&number(flow))
-    }
-}
-
-const fn number((from, to): Flow) -> u32 {
-    (from as u32) << 16 | to as u32
-}
-
-#[derive(Clone, Copy)]
-struct Redirect {
-    next_hop: IpAddr,
-    until: Instant,
-}
-
-#[derive(Clone, Copy)]
-struct PathMtu {
-    mtu: u16,
-    until: Instant,
-}
-
-impl Destination {
-    /// The template for what is sent there, if there is one that may be used: from this source, or from
-    /// the one that the host would choose. Besides, the flows, of which it is to be one.
-    #[inline]
-    pub(crate) fn template(
-        &mut self,
-        now: Instant,
-        changes: Changes,
-        source: Option<IpAddr>,
-    ) -> Option<(&mut Template, &mut Flows)> {
-        let fits = self.goes_from(source);
-        let template = self.template.as_mut().filter(|_| fits)?;
-        if !template.is_valid(now, changes) {
-            return None;
-        }
-        self.used = true;
-        Some((template, &mut self.flows))
-    }
-
-    /// Whether there is a template for it, be it too old.
-    pub(crate) fn has_template(&self) -> bool {
-        self.template.is_some()
-    }
-
-    /// The template for what is sent there by its route, while that holds: another neighbour may have to
-    /// be written into it. Besides, the flows, as above.
-    #[inline]
-    pub(crate) fn old_template(&mut self) -> Option<(&mut Template, &mut Flows)> {
-        Some((self.template.as_mut()?, &mut self.flows))
-    }
-
-    /// The way by which something has been sent there, if it still holds.
-    pub(crate) fn route(&self, generation: u32) -> Option<&Route> {
-        (self.generation == generation && !self.aside).then_some(&self.route)
-    }
-
-    /// What is sent there goes by this template from now on.
-    pub(crate) fn set_template(&mut self, template: Template) {
-        self.template = Some(template);
-    }
-
-    /// Which flows have gone there of late.
-    pub(crate) fn flows(&mut self) -> &mut Flows {
-        &mut self.flows
-    }
-
-    /// Whether what goes from this source, or from the one that the host would choose, goes as it is
-    /// remembered.
-    #[inline]
-    fn goes_from(&self, source: Option<IpAddr>) -> bool {
-        source.map_or(!self.by_request, |source| source == self.route.source)
-    }
-
-    /// Whether it is reached by a neighbour because a router has said so.
-    fn goes_by(&self, neighbor: IpAddr) -> bool {
-        self.redirect().is_some_and(|redirect| redirect.next_hop == neighbor)
-    }
-
-    fn path_mtu(&self) -> Option<PathMtu> {
-        self.exceptions.as_ref()?.path_mtu
-    }
-
-    fn redirect(&self) -> Option<Redirect> {
-        self.exceptions.as_ref()?.redirect
-    }
-
-    fn exceptions_mut(&mut self) -> &mut Exceptions {
-        self.exceptions.get_or_insert_default()
-    }
-
-    fn end_redirect(&mut self) {
-        if let Some(exceptions) = &mut self.exceptions {
-            exceptions.redirect = None;
-        }
-    }
-}
 
 impl Destinations {
     pub(crate) fn new(max: usize, keyed: ByAddress) -> Self {
